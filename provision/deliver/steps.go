@@ -173,4 +173,3 @@ func (h *Deliver) Do(ctx context.Context, s provision.Step, in provision.Values)
 	h.done[s.ID] = true
 	return nil
 }
-

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/dripstat/failover/provision"
+	"github.com/dripstat/failover/secrets"
 )
 
 // Lookup asks one name server for the addresses of a name.
@@ -48,7 +49,7 @@ func (p *Prove) Check(ctx context.Context, s provision.Step, in provision.Values
 }
 
 func (p *Prove) round(ctx context.Context, id provision.StepID, a args, addresses []string) (provision.Status, error) {
-	roots, err := Roots(a.CA)
+	roots, err := secrets.Roots(a.CA)
 	if err != nil {
 		return provision.Status{}, err
 	}

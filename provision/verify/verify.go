@@ -141,20 +141,5 @@ func tlsTrouble(err error) string {
 
 func short(fp string) string { return fp[:min(16, len(fp))] }
 
-// Roots gives the system's roots with the PEM certificates of ca added; nil, meaning the system's, for no ca.
-func Roots(ca string) (*x509.CertPool, error) {
-	if ca == "" {
-		return nil, nil
-	}
-	pool, err := x509.SystemCertPool()
-	if err != nil {
-		pool = x509.NewCertPool()
-	}
-	if !pool.AppendCertsFromPEM([]byte(ca)) {
-		return nil, errors.New("ca holds no PEM certificate")
-	}
-	return pool, nil
-}
-
 // counted shows "2 of 3".
 func counted(n, of int) string { return strconv.Itoa(n) + " of " + strconv.Itoa(of) }
