@@ -10,7 +10,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/ed25519"
-	"crypto/rand"
+	"crypto/hkdf"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -34,13 +34,16 @@ type Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 // Login is an SSH key in memory.
 type Login struct{ signer ssh.Signer }
 
-// NewLogin makes an ed25519 key.
-func NewLogin() (*Login, error) {
-	_, key, err := ed25519.GenerateKey(rand.Reader)
+// NewLogin derives the ed25519 login key of a run from the private key of a certificate, by HKDF
+// (RFC 5869) with the run's id as salt. Nothing need be stored for a run to be resumed: whoever may fetch
+// the certificate gets the same login key. Nothing leads back from it to the certificate's key.
+func NewLogin(run string, c *secrets.Certificate) (*Login, error) {
+	seed, err := hkdf.Key(sha256.New, c.Key().Bytes(), []byte(run), "failover login key v1", ed25519.SeedSize)
 	if err != nil {
 		return nil, err
 	}
-	s, err := ssh.NewSignerFromKey(key)
+	defer clear(seed)
+	s, err := ssh.NewSignerFromKey(ed25519.NewKeyFromSeed(seed))
 	return &Login{s}, err
 }
 

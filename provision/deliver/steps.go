@@ -63,9 +63,13 @@ func (h LoginCreate) Check(context.Context, provision.Step, provision.Values) (p
 	return provision.Status{State: provision.Done, Out: provision.Values{"public_key": h.Keeper.login.PublicKey()}}, nil
 }
 
-// Do makes the key.
-func (h LoginCreate) Do(context.Context, provision.Step, provision.Values) error {
-	l, err := NewLogin()
+// Do derives the key.
+func (h LoginCreate) Do(_ context.Context, _ provision.Step, in provision.Values) error {
+	c := h.Keeper.certificate(in.Text("certificate"))
+	if c == nil {
+		return fmt.Errorf("certificate %s is not in memory", in.Text("certificate"))
+	}
+	l, err := NewLogin(in.Text("run"), c)
 	if err != nil {
 		return err
 	}

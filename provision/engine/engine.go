@@ -92,6 +92,7 @@ func (r *Run) Go(ctx context.Context) (provision.Outcome, error) {
 			done[id] = p.out
 		}
 	}
+	forgetVolatile(r.Graph, done, past)
 	var ready []provision.StepID
 	for _, id := range order {
 		if done[id] != nil {
@@ -155,6 +156,26 @@ func (r *Run) Go(ctx context.Context) (provision.Outcome, error) {
 		return outcomeOf(failed), failed
 	}
 	return provision.OutcomeDone, nil
+}
+
+// forgetVolatile takes back volatile steps that something still needs, nearest to the end first, so that
+// what they need in turn is taken back too.
+func forgetVolatile(g provision.Graph, done map[provision.StepID]provision.Values, past map[provision.StepID]past) {
+	for changed := true; changed; {
+		changed = false
+		for _, s := range g.Steps {
+			if done[s.ID] != nil {
+				continue
+			}
+			for _, n := range s.Needs {
+				if need, _ := g.Step(n); need.Volatile && done[n] != nil {
+					delete(done, n)
+					delete(past, n)
+					changed = true
+				}
+			}
+		}
+	}
 }
 
 // outcomeOf tells a failure that leaves the run resumable from one that does not.

@@ -9,7 +9,8 @@ import (
 
 // Kinds of what brings a certificate onto a server; deliver performs them.
 const (
-	// LoginCreate {} → {public_key}: an SSH key in this process's memory.
+	// LoginCreate {certificate fingerprint run} → {public_key}: an SSH key in this process's memory, derived from
+	// the certificate's key and the run, so that whoever may fetch the certificate can resume the run.
 	LoginCreate provision.Kind = "login.create"
 	// CertificateFetch {certificate fingerprint} → {fingerprint}: into this process's memory.
 	CertificateFetch provision.Kind = "certificate.fetch"
@@ -32,11 +33,13 @@ func CertificatePath(c provision.Certificate) string {
 
 func fetchID(name string) provision.StepID { return provision.StepID("certificate/" + name) }
 
-// loginKey adds the run's login key once.
-func (b *builder) loginKey() provision.StepID {
+// loginKey adds the run's login key once, for the first certificate that needs it.
+func (b *builder) loginKey(certificate string) provision.StepID {
 	if _, ok := b.graph.Step(loginID); !ok {
 		b.add(provision.Step{
-			ID: loginID, Kind: LoginCreate, Within: provision.Duration(time.Minute),
+			ID: loginID, Kind: LoginCreate, Volatile: true, Within: provision.Duration(time.Minute), Needs: []provision.StepID{fetchID(certificate)},
+			With: map[string]provision.Arg{"certificate": provision.Lit(certificate), "run": provision.Lit(string(b.run)),
+				"fingerprint": provision.From(fetchID(certificate), "fingerprint")},
 			Say: provision.Say{Stage: provision.StagePrepare, Thing: "login key", Detail: "made for this run, kept in memory"},
 		})
 	}
@@ -52,7 +55,7 @@ func (b *builder) certificates() {
 		}
 		days := int(f.NotAfter.Sub(b.facts.At).Hours() / 24)
 		b.add(provision.Step{
-			ID: fetchID(c.Name), Kind: CertificateFetch,
+			ID: fetchID(c.Name), Kind: CertificateFetch, Volatile: true,
 			With:   map[string]provision.Arg{"certificate": provision.Lit(c.Name), "fingerprint": provision.Lit(f.Fingerprint)},
 			Within: provision.Duration(2 * time.Minute), Expect: provision.Duration(expectMoment),
 			Say: provision.Say{Stage: provision.StagePrepare, Thing: "certificate " + c.Name, Detail: fmt.Sprintf("from %s, expires in %d days", f.Source, days)},

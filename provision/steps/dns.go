@@ -138,7 +138,7 @@ func (b *builder) proveAgain(s provision.Server, held []provision.StepID) []prov
 		id := provision.StepID("reprove/" + at.slot)
 		if _, ok := b.graph.Step(id); !ok {
 			needs := unique(append([]provision.StepID{provision.StepID("prove/" + at.slot), at.v4.Step, at.v6.Step}, held...))
-			b.add(provision.Step{ID: id, Kind: ServiceProve, Needs: needs, With: b.proofArgs(s, at),
+			b.add(provision.Step{ID: id, Kind: ServiceProve, Volatile: true, Needs: needs, With: b.proofArgs(s, at),
 				Within: provision.Duration(s.Ready.Within), Expect: provision.Duration(expectMoment),
 				Say: provision.Say{Stage: provision.StageProve, Thing: at.slot, Detail: "once more, after the steps of your own"}})
 		}

@@ -55,7 +55,7 @@ func (b *builder) server(s provision.Server) {
 	}
 	if s.Certificate != "" {
 		id := b.add(provision.Step{
-			ID: provision.StepID("keypair/" + s.Name), Kind: KeypairCreate, Needs: []provision.StepID{b.loginKey()},
+			ID: provision.StepID("keypair/" + s.Name), Kind: KeypairCreate, Needs: []provision.StepID{b.loginKey(s.Certificate)},
 			With: map[string]provision.Arg{"cloud": cloud, "name": provision.Lit(b.tag(s.Name)),
 				"public_key": provision.From(loginID, "public_key")},
 			Undo: provision.Undo{Kind: KeypairDelete}, Within: provision.Duration(2 * time.Minute), Expect: provision.Duration(expectMoment),
