@@ -33,6 +33,7 @@ const (
 	RunEnded    EventType = "run.ended"    // Outcome
 	Note        EventType = "note"         // Message, for people
 	Found       EventType = "finding"      // Finding
+	Planned     EventType = "plan"         // Graph: what a run would do; not journaled
 )
 
 // Outcome is how a run ended.

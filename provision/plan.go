@@ -257,6 +257,9 @@ type Record struct {
 	To   []string      // names of Server blocks
 	// Values, instead of To: literal records (a CNAME's target).
 	Values []string
+	// Unproven says, in the plan's own words, that this name may be moved to servers that nothing has
+	// proven: those without a ready block, or literal values.
+	Unproven bool
 }
 
 // FQDN gives the record's full name with the final dot.

@@ -30,6 +30,10 @@ type Step struct {
 
 	Undo Undo `json:"undo,omitzero"`
 
+	// Volatile effects live in the process that made them (a key in memory) or grow stale (a proof): a run
+	// that goes on performs the step again where something that needs it is not done.
+	Volatile bool `json:"volatile,omitempty"`
+
 	// Within bounds one attempt, from its first request to its effect.
 	Within Duration `json:"within,omitempty"`
 	// Expect is what a step like this usually takes. For people only.

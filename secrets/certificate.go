@@ -226,3 +226,18 @@ func (c *Certificate) Inspect(names []string, roots *x509.CertPool, now time.Tim
 	}
 	return ps
 }
+
+// Roots gives the system's roots with the PEM certificates of ca added; nil, which means the system's, for no ca.
+func Roots(ca string) (*x509.CertPool, error) {
+	if ca == "" {
+		return nil, nil
+	}
+	pool, err := x509.SystemCertPool()
+	if err != nil {
+		pool = x509.NewCertPool()
+	}
+	if !pool.AppendCertsFromPEM([]byte(ca)) {
+		return nil, errors.New("ca holds no PEM certificate")
+	}
+	return pool, nil
+}

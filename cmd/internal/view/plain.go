@@ -1,0 +1,86 @@
+package view
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/dripstat/failover/provision"
+)
+
+// Plain writes a line for each thing that happened: for logs, pipes and dumb terminals.
+type Plain struct {
+	out  io.Writer
+	look *Look
+	head Head
+
+	mu sync.Mutex
+	m  *Model
+}
+
+// NewPlain gives the view of a run that is about to begin.
+func NewPlain(out io.Writer, look *Look, h Head, m *Model) *Plain {
+	return &Plain{out: out, look: look, head: h, m: m}
+}
+
+// Tell writes what changed.
+func (p *Plain) Tell(e provision.Event) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.m.Add(e)
+	at := took(e.Time.Sub(p.m.Began))
+	line := func(f string, a ...any) { _, _ = fmt.Fprintf(p.out, "%9s  %s\n", at, fmt.Sprintf(f, a...)) }
+	s := p.m.steps[e.Step]
+	switch e.Type {
+	case provision.StepIntent:
+		if e.Attempt > 1 {
+			line("%s: attempt %d", e.Step, e.Attempt)
+		}
+	case provision.StepSeen:
+		line("%s: %s", e.Step, e.Seen)
+	case provision.StepDone:
+		line("%s: done, %s (%s)", e.Step, p.look.past(s), took(time.Duration(e.Took*float64(time.Second))))
+	case provision.StepSent:
+		if e.Error != nil {
+			line("%s: %s", e.Step, e.Error.Error())
+		}
+	case provision.StepFailed:
+		line("%s: FAILED: %s", e.Step, strings.TrimPrefix(e.Error.Error(), string(e.Step)+": "))
+	case provision.StepCleared:
+		line("%s: what the attempt left is removed", e.Step)
+	case provision.Stopping:
+		line("stopping: nothing new is begun")
+	case provision.Note:
+		line("%s", e.Message)
+	}
+}
+
+// End writes the summary.
+func (p *Plain) End() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	_, _ = fmt.Fprintln(p.out)
+	WriteSummary(p.out, p.look, p.head, p.m)
+}
+
+// JSON writes one event a line. docs/json.md describes them.
+type JSON struct {
+	mu  sync.Mutex
+	enc *json.Encoder
+}
+
+// NewJSON gives the view; it needs no model.
+func NewJSON(out io.Writer) *JSON { return &JSON{enc: json.NewEncoder(out)} }
+
+// Tell writes the event.
+func (j *JSON) Tell(e provision.Event) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	_ = j.enc.Encode(e)
+}
+
+// End has nothing to add: run.ended was told.
+func (j *JSON) End() {}

@@ -1,0 +1,177 @@
+package view
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/dripstat/failover/provision"
+)
+
+// Head is the first line of everything: who, where to, from which file.
+type Head struct {
+	Service, Region, Home, Plan string
+	Purpose                     string
+	Sandbox                     bool
+}
+
+func (h Head) title() string {
+	what := "failover"
+	if h.Purpose != "" && h.Purpose != "failover" {
+		what = "failover " + h.Purpose
+	}
+	return fmt.Sprintf("%s %s → %s", what, h.Service, h.Region)
+}
+
+// WritePlan shows what a run would do: the very graph that the engine would run.
+func WritePlan(w io.Writer, l *Look, h Head, g provision.Graph, f provision.Facts) {
+	var b strings.Builder
+	warns := 0
+	for _, x := range f.Findings {
+		if x.Weight == provision.Warn {
+			warns++
+		}
+	}
+	right := fmt.Sprintf("%s · %d checks ok", h.Plan, f.Checks)
+	if h.Home != "" {
+		right = "home " + h.Home + " · " + right
+	}
+	if warns > 0 {
+		right += fmt.Sprintf(", %d %s", warns, plural(warns, "warning"))
+	}
+	title := l.bold.Render(h.title())
+	if len([]rune(h.title()))+len([]rune(right))+4 > l.Width {
+		fmt.Fprintf(&b, "%s\n%s\n\n", title, l.dim.Render(right))
+	} else {
+		fmt.Fprintf(&b, "%s\n\n", l.sides(title, l.dim.Render(right)))
+	}
+	lines := planLines(g)
+	thing := 0
+	for _, x := range lines {
+		thing = max(thing, len([]rune(x.things)))
+	}
+	thing = min(thing, 34)
+	for i, x := range lines {
+		left := fmt.Sprintf(" %2d  %s  %s  ", i+1, l.bold.Render(pad(string(x.stage), 7)), pad(x.things, thing))
+		indent := strings.Repeat(" ", 16)
+		expect := l.dim.Render(about(x.expect))
+		line := left + x.detail
+		if len([]rune(x.things)) > thing || plainWidth(line)+plainWidth(expect)+2 > l.Width {
+			fmt.Fprintf(&b, "%s\n%s%s\n", l.sides(strings.TrimRight(left, " "), expect), indent, l.wrap(indent, x.detail))
+			continue
+		}
+		fmt.Fprintln(&b, l.sides(line, expect))
+	}
+	fmt.Fprintln(&b)
+	WriteFindings(&b, l, f.Findings)
+	if len(f.Findings) > 0 {
+		fmt.Fprintln(&b)
+	}
+	_, _ = io.WriteString(w, b.String())
+}
+
+// WriteDryEnd closes a dry run.
+func WriteDryEnd(w io.Writer, l *Look, h Head, g provision.Graph) {
+	text := fmt.Sprintf("A run started now serves from %s in %s. Nothing was changed.", h.Region, about(Expect(g)))
+	_, _ = fmt.Fprintln(w, l.wrap("", text))
+}
+
+// WriteFindings shows each finding with its place and its remedy.
+func WriteFindings(w io.Writer, l *Look, fs []provision.Finding) {
+	for _, f := range fs {
+		style := l.dim
+		label := "note"
+		switch f.Weight {
+		case provision.Refuse:
+			style, label = l.bad, "refused"
+		case provision.Warn:
+			style, label = l.alert, "warning"
+		}
+		text := f.String()
+		if p := f.Pos.String(); p != "" && f.Weight != provision.Noted {
+			text += " (" + p + ")"
+		}
+		fmt.Fprintf(w, "%s  %s\n", style.Render(pad(label, 7)), l.wrap("         ", text))
+		if f.Hint != "" {
+			fmt.Fprintf(w, "         next: %s\n", l.wrap("               ", f.Hint))
+		}
+	}
+}
+
+// planLine is one line of the plan: like steps together.
+type planLine struct {
+	stage  provision.Stage
+	things string
+	detail string
+	expect time.Duration
+}
+
+// planLines folds steps of one stage that say the same into one line, in the order of stages.
+func planLines(g provision.Graph) []planLine {
+	type group struct {
+		planLine
+		list []string
+	}
+	var groups []*group
+	for _, stage := range provision.Stages {
+		byDetail := map[string]*group{}
+		for _, s := range g.Steps {
+			if s.Say.Stage != stage {
+				continue
+			}
+			x := byDetail[s.Say.Detail]
+			if x == nil {
+				x = &group{planLine: planLine{stage: stage, detail: s.Say.Detail}}
+				byDetail[s.Say.Detail] = x
+				groups = append(groups, x)
+			}
+			if !slices.Contains(x.list, s.Say.Thing) {
+				x.list = append(x.list, s.Say.Thing)
+			}
+			x.expect = max(x.expect, time.Duration(s.Expect))
+		}
+	}
+	out := make([]planLine, len(groups))
+	for i, x := range groups {
+		out[i] = x.planLine
+		out[i].things = fold(x.list)
+	}
+	return out
+}
+
+// fold shortens a long list: "collector-1 … collector-200 (200)".
+func fold(list []string) string {
+	if len(list) <= 3 {
+		return strings.Join(list, ", ")
+	}
+	return fmt.Sprintf("%s … %s (%d)", list[0], list[len(list)-1], len(list))
+}
+
+// Expect is the usual time along the longest way through the graph.
+func Expect(g provision.Graph) time.Duration {
+	end := map[provision.StepID]time.Duration{}
+	order, err := g.Order()
+	if err != nil {
+		return 0
+	}
+	var longest time.Duration
+	for _, id := range order {
+		s, _ := g.Step(id)
+		var from time.Duration
+		for _, n := range s.Needs {
+			from = max(from, end[n])
+		}
+		end[id] = from + time.Duration(s.Expect)
+		longest = max(longest, end[id])
+	}
+	return longest
+}
+
+func plural(n int, word string) string {
+	if n == 1 {
+		return word
+	}
+	return word + "s"
+}

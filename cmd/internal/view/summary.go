@@ -1,0 +1,119 @@
+package view
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/dripstat/failover/provision"
+)
+
+// WriteSummary is the last screen: what serves now and from where, how long each phase took, the way back.
+func WriteSummary(w io.Writer, l *Look, h Head, m *Model) {
+	var b strings.Builder
+	total := took(m.Ended.Sub(m.Began))
+	title := ""
+	switch {
+	case m.Outcome == provision.OutcomeDone && m.Graph.Purpose == "abandon":
+		title = l.good.Render("Nothing of run " + m.Graph.Of.Short() + " is left")
+	case m.Outcome == provision.OutcomeDone && m.Graph.Purpose == "back":
+		title = l.good.Render(m.names() + " is back at " + m.Graph.Home)
+	case m.Outcome == provision.OutcomeDone && m.names() != "":
+		title = l.good.Render(m.names() + " serves from " + h.Region)
+	case m.Outcome == provision.OutcomeDone:
+		title = l.good.Render("Done in " + h.Region)
+	case m.Outcome == provision.OutcomeStopped:
+		title = l.alert.Render("Stopped; nothing is lost")
+	default:
+		title = l.bad.Render("Failed")
+	}
+	fmt.Fprintln(&b, l.sides(title, l.bold.Render(total)))
+	l.servers(&b, m)
+	var ps []string
+	for _, p := range m.phases() {
+		ps = append(ps, p.Name+" "+took(p.Took))
+	}
+	if len(ps) > 0 {
+		fmt.Fprintf(&b, "  %s\n", l.wrap("  ", strings.Join(ps, " · ")))
+	}
+	for _, n := range m.Notes {
+		fmt.Fprintf(&b, "  %s\n", l.wrap("  ", n))
+	}
+	for _, mv := range m.moves() {
+		if mv.done && mv.stale.After(m.Ended) && m.Graph.Purpose == "failover" {
+			fmt.Fprintf(&b, "  %s\n", l.wrap("  ", fmt.Sprintf("Some resolvers may hold the old answer for %s until %s (%d s from the move).",
+				mv.name, mv.stale.Local().Format("15:04:05"), int(mv.stale.Sub(mv.moved)/time.Second))))
+		}
+		if mv.done && m.Graph.Purpose == "failover" {
+			fmt.Fprintf(&b, "  %s\n", l.wrap("  ", fmt.Sprintf("%s %s was %s.", mv.name, mv.typ, orNone(mv.old))))
+		}
+	}
+	l.ways(&b, m)
+	_, _ = io.WriteString(w, b.String())
+}
+
+func orNone(v []string) string {
+	if len(v) == 0 {
+		return "not there before"
+	}
+	if len(v) > 4 {
+		return strings.Join(v[:4], ", ") + fmt.Sprintf(" and %d more", len(v)-4)
+	}
+	return strings.Join(v, ", ")
+}
+
+func (l *Look) servers(b *strings.Builder, m *Model) {
+	sv := m.servers()
+	if m.Graph.Purpose != "failover" {
+		return
+	}
+	for i, s := range sv {
+		if i == 12 && len(sv) > 14 {
+			fmt.Fprintf(b, "  and %d more: failover status %s\n", len(sv)-i, m.Run.Short())
+			return
+		}
+		fmt.Fprintf(b, "  %s  %s  %s\n", pad(s.slot, 16), pad(s.address, 15), l.dim.Render(s.flavor))
+	}
+}
+
+// ways says what to type next.
+func (l *Look) ways(b *strings.Builder, m *Model) {
+	run := m.Run.Short()
+	switch {
+	case m.Graph.Purpose != "failover":
+		if m.Outcome != provision.OutcomeDone {
+			fmt.Fprintf(b, "  Go on: failover %s %s\n", m.Graph.Purpose, m.Graph.Of.Short())
+		}
+	case m.Outcome == provision.OutcomeDone:
+		fmt.Fprintf(b, "  Undo: failover abandon %s\n", run)
+	default:
+		fmt.Fprintf(b, "  Go on: failover resume %s   ·   Undo: failover abandon %s\n", run, run)
+	}
+}
+
+// names lists the records that were moved.
+func (m *Model) names() string {
+	var out []string
+	for _, mv := range m.moves() {
+		if mv.done {
+			out = append(out, mv.name)
+		}
+	}
+	return fold(out)
+}
+
+// WriteError shows an error as three lines: what on which thing, who said what, what to type next.
+func WriteError(w io.Writer, l *Look, e *provision.Error) {
+	text := e.What
+	if e.Thing != "" {
+		text = e.Thing + ": " + text
+	}
+	fmt.Fprintf(w, "%s %s\n", l.bad.Render("error:"), l.wrap("       ", text))
+	if e.Said != "" {
+		fmt.Fprintf(w, "  said: %s\n", l.wrap("        ", e.Said))
+	}
+	if e.Hint != "" {
+		fmt.Fprintf(w, "  next: %s\n", l.wrap("        ", e.Hint))
+	}
+}

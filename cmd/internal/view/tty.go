@@ -1,0 +1,275 @@
+package view
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/charmbracelet/x/ansi"
+
+	"github.com/dripstat/failover/provision"
+)
+
+func plainWidth(s string) int { return ansi.StringWidth(s) }
+
+// View is told of a run. No method returns anything: a view cannot alter a run.
+type View interface {
+	Tell(e provision.Event)
+	// End leaves the summary behind.
+	End()
+}
+
+// TTY is the live screen: it redraws a block of lines in place, in one write, at most ten times a second.
+type TTY struct {
+	out  io.Writer
+	look *Look
+	size func() (width, height int)
+	head Head
+	now  func() time.Time
+
+	mu    sync.Mutex
+	m     *Model
+	drawn int // lines on the screen that are ours
+	quit  chan struct{}
+	gone  chan struct{}
+}
+
+// NewTTY begins to draw. size is asked before every frame, so that a resized terminal is followed.
+func NewTTY(out io.Writer, look *Look, size func() (int, int), h Head, m *Model) *TTY {
+	t := &TTY{out: out, look: look, size: size, head: h, now: time.Now, m: m, quit: make(chan struct{}), gone: make(chan struct{})}
+	go t.loop()
+	return t
+}
+
+func (t *TTY) loop() {
+	defer close(t.gone)
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-t.quit:
+			return
+		case <-tick.C:
+			t.mu.Lock()
+			t.draw(t.frame())
+			t.mu.Unlock()
+		}
+	}
+}
+
+// Tell folds the event in; the next frame shows it.
+func (t *TTY) Tell(e provision.Event) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.m.Add(e)
+}
+
+// End replaces the live block by the summary, which stays in the scrollback.
+func (t *TTY) End() {
+	close(t.quit)
+	<-t.gone
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.resize()
+	var b strings.Builder
+	WriteSummary(&b, t.look, t.head, t.m)
+	t.draw(strings.Split(strings.TrimRight(b.String(), "\n"), "\n"))
+	t.drawn = 0
+}
+
+func (t *TTY) resize() (height int) {
+	w, h := t.size()
+	if w > 0 {
+		t.look.Width = w
+	}
+	if h <= 0 {
+		h = 24
+	}
+	return h
+}
+
+// draw writes a frame over the last one: up, then each line with what is left of the old one erased. No
+// screen is cleared, so nothing flickers.
+func (t *TTY) draw(lines []string) {
+	var b strings.Builder
+	if t.drawn > 0 {
+		fmt.Fprintf(&b, "\x1b[%dA", t.drawn)
+	}
+	for _, line := range lines {
+		b.WriteString("\r" + line + "\x1b[K\n")
+	}
+	if t.drawn > len(lines) {
+		b.WriteString("\x1b[J")
+	}
+	t.drawn = len(lines)
+	_, _ = io.WriteString(t.out, b.String())
+}
+
+// frame is the live picture, cut to the terminal.
+func (t *TTY) frame() []string {
+	height := t.resize()
+	return Frame(t.look, t.head, t.m, t.now(), height)
+}
+
+// Frame draws the picture at one moment, at most height-1 lines.
+func Frame(l *Look, h Head, m *Model, now time.Time, height int) []string {
+	lines := []string{l.sides(l.bold.Render(h.title()), l.bold.Render(took(now.Sub(m.Began))))}
+	name := 0
+	for _, r := range m.rows {
+		name = max(name, plainWidth(r.thing))
+	}
+	name = min(name, 30)
+	var rows []string
+	for _, r := range m.visible(height - 6) {
+		rows = append(rows, l.row(m, r, now, name))
+	}
+	lines = append(lines, rows...)
+	if next := m.next(); next != "" {
+		lines = append(lines, l.cut("  "+l.icon(waiting)+" "+l.dim.Render("then "+next), l.Width-1))
+	}
+	lines = append(lines, "")
+	for _, n := range m.Notes[max(0, len(m.Notes)-2):] {
+		lines = append(lines, l.cut("  "+l.alert.Render(n), l.Width-1))
+	}
+	foot := "^C stops safely; go on later with: failover resume " + m.Run.Short()
+	if m.Stopping {
+		foot = "stopping: what was begun is recorded; ^C again drops it"
+	}
+	return append(lines, l.cut("  "+l.dim.Render(foot), l.Width-1))
+}
+
+// visible picks rows when there are more than fit: failed and running ones first, then a count of the rest.
+func (m *Model) visible(room int) []*row {
+	var started []*row
+	for _, r := range m.rows {
+		if s, _ := m.rowState(r); s != waiting {
+			started = append(started, r)
+		}
+	}
+	if len(started) <= room || room < 3 {
+		return started
+	}
+	var out []*row
+	for _, want := range []state{failed, running} {
+		for _, r := range started {
+			if s, _ := m.rowState(r); s == want && len(out) < room-1 {
+				out = append(out, r)
+			}
+		}
+	}
+	rest := []*row{}
+	shown := map[*row]bool{}
+	for _, r := range out {
+		shown[r] = true
+	}
+	for _, r := range started {
+		if !shown[r] {
+			rest = append(rest, r)
+		}
+	}
+	n := m.count(rest)
+	var parts []string
+	if n[done] > 0 {
+		parts = append(parts, fmt.Sprintf("%d done", n[done]))
+	}
+	if n[running] > 0 {
+		parts = append(parts, fmt.Sprintf("%d under way", n[running]))
+	}
+	return append(out, &row{thing: "and " + strings.Join(parts, ", ")})
+}
+
+// row is one line: icon, thing, what it is doing, how long.
+func (l *Look) row(m *Model, r *row, now time.Time, name int) string {
+	if len(r.steps) == 0 {
+		return l.cut("    "+l.dim.Render(r.thing), l.Width-1)
+	}
+	st, s := m.rowState(r)
+	var began, ended time.Time
+	for _, id := range r.steps {
+		x := m.steps[id]
+		if !x.began.IsZero() && (began.IsZero() || x.began.Before(began)) {
+			began = x.began
+		}
+		if x.ended.After(ended) {
+			ended = x.ended
+		}
+	}
+	if st == running {
+		ended = now
+	}
+	clock := ""
+	if !began.IsZero() && ended.After(began) {
+		clock = l.dim.Render(took(ended.Sub(began)))
+	}
+	return l.sides(fmt.Sprintf("  %s %s  %s", l.icon(st), pad(l.cut(r.thing, name), name), l.doing(st, s)), clock)
+}
+
+// doing says in words what a step does now.
+func (l *Look) doing(st state, s *step) string {
+	if s == nil {
+		return ""
+	}
+	switch st {
+	case done:
+		return l.past(s)
+	case failed:
+		return l.bad.Render(s.err.Error())
+	}
+	verbs := map[provision.Stage]string{
+		provision.StagePrepare: "preparing", provision.StageLower: "lowering the TTL", provision.StageCreate: "booting",
+		provision.StageDeliver: "delivering", provision.StageProve: "proving", provision.StageRun: "running",
+		provision.StageMove: "moving", provision.StageConfirm: "confirming", provision.StageClose: "closing port 22",
+		provision.StageRemove: "removing", provision.StageRestore: "restoring"}
+	out := verbs[s.Say.Stage]
+	if s.Kind == "console.hostkeys" {
+		out = "waiting for its host key on the console"
+	}
+	if s.seen != "" {
+		out += l.dim.Render(", last seen: " + s.seen)
+	} else if s.Say.Detail != "" {
+		out += l.dim.Render(", " + s.Say.Detail)
+	}
+	if s.attempt > 1 {
+		out = fmt.Sprintf("attempt %d, ", s.attempt) + out
+	}
+	return out
+}
+
+// past says what was reached.
+func (l *Look) past(s *step) string {
+	switch s.Kind {
+	case "service.prove":
+		return "answers over TLS at " + s.out.Text("proven")
+	case "server.create":
+		return "up at " + s.out.Text("address")
+	case "dns.move":
+		return "moved to " + strings.Join(s.out.List("values"), ", ")
+	case "service.confirm":
+		return "serves through its public name"
+	case "dns.agree":
+		return "every name server agrees"
+	}
+	return s.Say.Detail
+}
+
+// next names what has not begun, by stage.
+func (m *Model) next() string {
+	var parts []string
+	for _, stage := range provision.Stages {
+		n, left := 0, 0
+		for _, s := range m.steps {
+			if s.Say.Stage == stage {
+				n++
+				if s.state == waiting && !m.ready(s) {
+					left++
+				}
+			}
+		}
+		if n > 0 && n == left {
+			parts = append(parts, string(stage))
+		}
+	}
+	return strings.Join(parts, ", ")
+}

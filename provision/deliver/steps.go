@@ -1,0 +1,179 @@
+package deliver
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"golang.org/x/crypto/ssh"
+
+	"github.com/dripstat/failover/provision"
+	"github.com/dripstat/failover/secrets"
+)
+
+// Fetch gets a certificate of the plan by its block's name.
+type Fetch func(ctx context.Context, name string) (*secrets.Certificate, error)
+
+// Keeper holds what a run keeps in this process's memory and nowhere else: the login key and the
+// certificates. It is safe for concurrent use.
+type Keeper struct {
+	Fetch Fetch
+
+	mu    sync.Mutex
+	login *Login
+	certs map[string]*secrets.Certificate
+}
+
+// Keep puts a certificate that was fetched before, by preflight.
+func (k *Keeper) Keep(name string, c *secrets.Certificate) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.certs == nil {
+		k.certs = map[string]*secrets.Certificate{}
+	}
+	k.certs[name] = c
+}
+
+func (k *Keeper) certificate(name string) *secrets.Certificate {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.certs[name]
+}
+
+// Forget wipes the private keys.
+func (k *Keeper) Forget() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, c := range k.certs {
+		c.Key().Wipe()
+	}
+	k.certs, k.login = nil, nil
+}
+
+// LoginCreate performs login.create.
+type LoginCreate struct{ Keeper *Keeper }
+
+// Check is Done once this process has a key.
+func (h LoginCreate) Check(context.Context, provision.Step, provision.Values) (provision.Status, error) {
+	h.Keeper.mu.Lock()
+	defer h.Keeper.mu.Unlock()
+	if h.Keeper.login == nil {
+		return provision.Status{State: provision.Absent}, nil
+	}
+	return provision.Status{State: provision.Done, Out: provision.Values{"public_key": h.Keeper.login.PublicKey()}}, nil
+}
+
+// Do derives the key.
+func (h LoginCreate) Do(_ context.Context, _ provision.Step, in provision.Values) error {
+	c := h.Keeper.certificate(in.Text("certificate"))
+	if c == nil {
+		return fmt.Errorf("certificate %s is not in memory", in.Text("certificate"))
+	}
+	l, err := NewLogin(in.Text("run"), c)
+	if err != nil {
+		return err
+	}
+	h.Keeper.mu.Lock()
+	defer h.Keeper.mu.Unlock()
+	if h.Keeper.login == nil {
+		h.Keeper.login = l
+	}
+	return nil
+}
+
+// CertificateFetch performs certificate.fetch.
+type CertificateFetch struct{ Keeper *Keeper }
+
+// Check is Done when the very certificate that preflight judged is in memory.
+func (h CertificateFetch) Check(_ context.Context, _ provision.Step, in provision.Values) (provision.Status, error) {
+	c := h.Keeper.certificate(in.Text("certificate"))
+	if c == nil {
+		return provision.Status{State: provision.Absent}, nil
+	}
+	if want := in.Text("fingerprint"); c.Fingerprint() != want {
+		return provision.Status{}, &provision.Error{What: "the secrets backend holds another certificate than the one that preflight judged",
+			Said: "SHA-256 " + c.Fingerprint() + ", wanted " + want, Hint: "abandon this run and start a new one"}
+	}
+	return provision.Status{State: provision.Done, Out: provision.Values{"fingerprint": c.Fingerprint()}}, nil
+}
+
+// Do fetches it.
+func (h CertificateFetch) Do(ctx context.Context, _ provision.Step, in provision.Values) error {
+	name := in.Text("certificate")
+	c, err := h.Keeper.Fetch(ctx, name)
+	if err != nil {
+		return err
+	}
+	h.Keeper.Keep(name, c)
+	return nil
+}
+
+// Deliver performs certificate.deliver.
+type Deliver struct {
+	Keeper *Keeper
+	Dial   Dial
+	// Jump is how a jump host is logged in to: the operator's agent and known_hosts.
+	Jump func() (ssh.ClientConfig, error)
+
+	mu   sync.Mutex
+	done map[provision.StepID]bool
+}
+
+// Check is Done after this process has delivered and read the digest back. A run that is resumed
+// delivers again: the file is replaced by the same bytes, which does no harm.
+func (h *Deliver) Check(_ context.Context, s provision.Step, in provision.Values) (provision.Status, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !h.done[s.ID] {
+		return provision.Status{State: provision.Absent}, nil
+	}
+	return provision.Status{State: provision.Done, Out: provision.Values{"fingerprint": in.Text("fingerprint")}}, nil
+}
+
+// Do pushes once.
+func (h *Deliver) Do(ctx context.Context, s provision.Step, in provision.Values) error {
+	var a struct {
+		Certificate string   `json:"certificate"`
+		Fingerprint string   `json:"fingerprint"`
+		Address     string   `json:"address"`
+		Port        int      `json:"port"`
+		User        string   `json:"user"`
+		Via         string   `json:"via"`
+		HostKeys    []string `json:"host_keys"`
+		Path        string   `json:"path"`
+		Reload      string   `json:"reload"`
+		Slot        string   `json:"slot"`
+	}
+	if err := in.Decode(&a); err != nil {
+		return err
+	}
+	c := h.Keeper.certificate(a.Certificate)
+	h.Keeper.mu.Lock()
+	login := h.Keeper.login
+	h.Keeper.mu.Unlock()
+	if c == nil || login == nil {
+		return fmt.Errorf("certificate %s or the login key is no longer in memory", a.Certificate)
+	}
+	var jump ssh.ClientConfig
+	if a.Via != "" {
+		var err error
+		if jump, err = h.Jump(); err != nil {
+			return err
+		}
+	}
+	bundle := c.Bundle()
+	defer bundle.Wipe()
+	ctx, cancel := context.WithTimeout(ctx, connectFor+4*commandFor)
+	defer cancel()
+	t := Target{Address: a.Address, Port: a.Port, User: a.User, Via: a.Via, HostKeys: a.HostKeys, Path: a.Path, Reload: a.Reload}
+	if err := Push(ctx, t, login, bundle, h.Dial, jump); err != nil {
+		return err
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.done == nil {
+		h.done = map[provision.StepID]bool{}
+	}
+	h.done[s.ID] = true
+	return nil
+}

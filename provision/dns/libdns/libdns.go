@@ -1,0 +1,121 @@
+// Package libdns lets any provider of the libdns family stand behind dns.Zone.
+//
+// libdns knows no prerequisites: the set is read and compared immediately before it is replaced, which
+// leaves a moment in which someone else's change would be overwritten. Designate and RFC 2136 have
+// adapters of their own; RFC 2136's is free of that moment.
+package libdns
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/libdns/libdns"
+	"github.com/libdns/route53"
+
+	"github.com/dripstat/failover/provision"
+	"github.com/dripstat/failover/provision/dns"
+)
+
+// Provider is what the adapter needs of a libdns provider: SetRecords replaces whole RRsets.
+type Provider interface {
+	libdns.RecordGetter
+	libdns.RecordSetter
+	libdns.RecordDeleter
+}
+
+// Zone is one zone at a libdns provider.
+type Zone struct {
+	zone     string // with the final dot
+	provider Provider
+}
+
+// New gives the zone; nothing is sent.
+func New(zone string, p Provider) *Zone {
+	return &Zone{zone: strings.TrimSuffix(zone, ".") + ".", provider: p}
+}
+
+// Route53 gives a zone at Amazon, with credentials from its usual environment and files.
+func Route53(zone string, c provision.Route53) *Zone {
+	return New(zone, &route53.Provider{HostedZoneID: c.ZoneID, Profile: c.Profile, SkipRoute53SyncOnDelete: true})
+}
+
+// Get reads the zone and picks the set.
+func (z *Zone) Get(ctx context.Context, name, typ string) (provision.RRset, error) {
+	set := provision.RRset{Name: name, Type: typ}
+	recs, err := z.provider.GetRecords(ctx, z.zone)
+	if err != nil {
+		return set, z.failed("reading", err)
+	}
+	rel := libdns.RelativeName(name, z.zone)
+	for _, r := range recs {
+		rr := r.RR()
+		if !strings.EqualFold(rr.Name, rel) || rr.Type != typ {
+			continue
+		}
+		set.TTL = int(rr.TTL / time.Second)
+		set.Values = append(set.Values, rr.Data)
+	}
+	slices.Sort(set.Values)
+	return set, nil
+}
+
+// Set compares, then replaces the whole set in one call of the provider.
+func (z *Zone) Set(ctx context.Context, old, next provision.RRset) error {
+	have, err := z.Get(ctx, next.Name, next.Type)
+	if err != nil {
+		return err
+	}
+	if !dns.Same(have.Values, old.Values) || len(old.Values) > 0 && have.TTL != old.TTL {
+		return dns.ErrChanged
+	}
+	if len(next.Values) == 0 {
+		_, err = z.provider.DeleteRecords(ctx, z.zone, z.records(old))
+	} else {
+		_, err = z.provider.SetRecords(ctx, z.zone, z.records(next))
+	}
+	if err != nil {
+		e := z.failed("changing", err)
+		e.Class = provision.Unknown
+		return e
+	}
+	return nil
+}
+
+func (z *Zone) records(s provision.RRset) []libdns.Record {
+	out := make([]libdns.Record, 0, len(s.Values))
+	for _, v := range s.Values {
+		rr := libdns.RR{Name: libdns.RelativeName(s.Name, z.zone), Type: s.Type, TTL: time.Duration(s.TTL) * time.Second, Data: v}
+		if r, err := rr.Parse(); err == nil {
+			out = append(out, r)
+		} else {
+			out = append(out, rr)
+		}
+	}
+	return out
+}
+
+func (z *Zone) failed(verb string, err error) *provision.Error {
+	return &provision.Error{What: fmt.Sprintf("%s zone %s failed", verb, strings.TrimSuffix(z.zone, ".")), Err: err, Class: provision.Transient}
+}
+
+// Settled is always Done: libdns says nothing about it, the name servers are asked.
+func (z *Zone) Settled(context.Context, string, string) (provision.Status, error) {
+	return provision.Status{State: provision.Done}, nil
+}
+
+// NameServers asks the system's resolver for the zone's NS records.
+func (z *Zone) NameServers(ctx context.Context) ([]string, error) {
+	ns, err := net.DefaultResolver.LookupNS(ctx, z.zone)
+	if err != nil {
+		return nil, z.failed("looking up the name servers of", err)
+	}
+	out := make([]string, len(ns))
+	for i, n := range ns {
+		out[i] = strings.TrimSuffix(n.Host, ".")
+	}
+	return out, nil
+}

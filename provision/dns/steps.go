@@ -1,0 +1,265 @@
+package dns
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/dripstat/failover/provision"
+)
+
+// Zones gives the plan's dns blocks by name.
+type Zones map[string]Zone
+
+func (z Zones) zone(name string) (Zone, error) {
+	if zone := z[name]; zone != nil {
+		return zone, nil
+	}
+	return nil, &provision.Error{What: fmt.Sprintf("the plan has no dns block %q any more", name)}
+}
+
+// change is the argument of dns.lower, dns.move and dns.restore.
+type change struct {
+	Zone   string          `json:"zone"`
+	Old    provision.RRset `json:"old"`
+	TTL    int             `json:"ttl"`
+	Values []string        `json:"values"`
+}
+
+// Changer performs dns.lower, dns.move and dns.restore: they differ in what they put in place of what.
+type Changer struct {
+	Zones Zones
+	// Next gives the set to put, and the sets that it may be put in place of.
+	Next func(c change) (next provision.RRset, from []provision.RRset)
+
+	mu  sync.Mutex
+	put map[provision.StepID]time.Time // sets that this process put, and when
+}
+
+// Lower puts the old values with a lower TTL.
+func Lower(z Zones) *Changer {
+	return &Changer{Zones: z, Next: func(c change) (provision.RRset, []provision.RRset) {
+		next := c.Old
+		next.TTL = c.TTL
+		return next, []provision.RRset{c.Old}
+	}}
+}
+
+// Move puts the new values in place of the old, whose TTL may have been lowered meanwhile.
+func Move(z Zones) *Changer {
+	return &Changer{Zones: z, Next: func(c change) (provision.RRset, []provision.RRset) {
+		next := provision.RRset{Name: c.Old.Name, Type: c.Old.Type, TTL: c.TTL, Values: slices.Sorted(slices.Values(c.Values))}
+		lowered := c.Old
+		lowered.TTL = min(c.TTL, c.Old.TTL)
+		return next, []provision.RRset{c.Old, lowered}
+	}}
+}
+
+// Restore puts the old set back, in place of what the run had put or of the old set with a lowered TTL.
+// Values are what was moved there; a set that holds neither is someone else's and is left alone.
+func Restore(z Zones) *Changer {
+	return &Changer{Zones: z, Next: func(c change) (provision.RRset, []provision.RRset) {
+		moved := provision.RRset{Name: c.Old.Name, Type: c.Old.Type, TTL: c.TTL, Values: slices.Sorted(slices.Values(c.Values))}
+		lowered := c.Old
+		lowered.TTL = min(c.TTL, c.Old.TTL)
+		return c.Old, []provision.RRset{moved, lowered}
+	}}
+}
+
+func equal(a, b provision.RRset) bool {
+	return Same(a.Values, b.Values) && (a.TTL == b.TTL || len(a.Values) == 0)
+}
+
+// Check compares what the provider holds with what is wanted. What this very process has put was
+// answered with success and is not read again: the name servers are asked instead.
+func (h *Changer) Check(ctx context.Context, s provision.Step, in provision.Values) (provision.Status, error) {
+	c, zone, err := h.decode(in)
+	if err != nil {
+		return provision.Status{}, err
+	}
+	next, from := h.Next(c)
+	h.mu.Lock()
+	at, mine := h.put[s.ID]
+	h.mu.Unlock()
+	if !mine {
+		have, err := zone.Get(ctx, next.Name, next.Type)
+		if err != nil {
+			return provision.Status{}, err
+		}
+		if !equal(have, next) {
+			for _, f := range from {
+				if equal(have, f) {
+					return provision.Status{State: provision.Absent}, nil
+				}
+			}
+			return provision.Status{}, changedError(have, c.Old)
+		}
+		at = time.Now()
+	}
+	return provision.Status{State: provision.Done, Out: provision.Values{
+		"ttl": next.TTL, "moved_at": at.UTC().Format(time.RFC3339), "values": next.Values,
+		"stale_until": at.Add(time.Duration(c.Old.TTL) * time.Second).UTC().Format(time.RFC3339),
+	}}, nil
+}
+
+func changedError(have, old provision.RRset) error {
+	return &provision.Error{What: fmt.Sprintf("%s %s was changed by someone else: it is %s now, it was %s when this run read it", old.Name, old.Type, text(have), text(old)),
+		Hint: "look who changed it; then run again, which reads it afresh", Class: provision.Final}
+}
+
+func text(s provision.RRset) string {
+	if len(s.Values) == 0 {
+		return "absent"
+	}
+	return fmt.Sprintf("%s (TTL %d)", strings.Join(s.Values, ", "), s.TTL)
+}
+
+// Do puts the set, from whichever of the allowed sets the provider holds.
+func (h *Changer) Do(ctx context.Context, s provision.Step, in provision.Values) error {
+	c, zone, err := h.decode(in)
+	if err != nil {
+		return err
+	}
+	next, from := h.Next(c)
+	for i, f := range from {
+		if i > 0 && equal(f, from[i-1]) {
+			continue
+		}
+		if err = zone.Set(ctx, f, next); !errors.Is(err, ErrChanged) {
+			break
+		}
+	}
+	if errors.Is(err, ErrChanged) {
+		have, gerr := zone.Get(ctx, next.Name, next.Type)
+		if gerr != nil {
+			return gerr
+		}
+		return changedError(have, c.Old)
+	}
+	if err == nil {
+		h.mu.Lock()
+		if h.put == nil {
+			h.put = map[provision.StepID]time.Time{}
+		}
+		h.put[s.ID] = time.Now()
+		h.mu.Unlock()
+	}
+	return err
+}
+
+func (h *Changer) decode(in provision.Values) (change, Zone, error) {
+	// Outputs come with undo steps; they are not arguments.
+	args := provision.Values{"zone": in["zone"], "old": in["old"], "ttl": in["ttl"]}
+	if v, ok := in["values"]; ok {
+		args["values"] = v
+	}
+	var c change
+	if err := args.Decode(&c); err != nil {
+		return c, nil, err
+	}
+	z, err := h.Zones.zone(c.Zone)
+	return c, z, err
+}
+
+// Agree performs dns.agree: every authoritative name server serves the set.
+type Agree struct {
+	Zones Zones
+
+	mu    sync.Mutex
+	asked map[string]time.Time // when the provider was last asked, by record
+}
+
+// providerEvery spaces the questions to the provider; name servers are asked far more often.
+const providerEvery = time.Second
+
+// Do has nothing to do.
+func (a *Agree) Do(context.Context, provision.Step, provision.Values) error { return nil }
+
+// Check asks all name servers at once. A server that does not answer holds the step up only while no
+// other agrees; the provider's own ERROR ends it.
+func (a *Agree) Check(ctx context.Context, _ provision.Step, in provision.Values) (provision.Status, error) {
+	var w struct {
+		Zone        string   `json:"zone"`
+		Name        string   `json:"name"`
+		Type        string   `json:"type"`
+		Values      []string `json:"values"`
+		NameServers []string `json:"name_servers"`
+	}
+	if err := in.Decode(&w); err != nil {
+		return provision.Status{}, err
+	}
+	if len(w.NameServers) == 0 {
+		return provision.Status{}, &provision.Error{What: "no authoritative name server is known for " + w.Name, Hint: "name them: dns { name_servers = [...] }"}
+	}
+	said := make([]string, len(w.NameServers))
+	agreed := make([]bool, len(w.NameServers))
+	var wg sync.WaitGroup
+	for i, ns := range w.NameServers {
+		wg.Go(func() {
+			set, err := Ask(ctx, ns, w.Name, w.Type)
+			switch {
+			case err != nil:
+				said[i] = err.Error()
+			case Same(set.Values, w.Values):
+				agreed[i] = true
+			case len(set.Values) == 0:
+				said[i] = ns + " has no such record yet"
+			default:
+				said[i] = fmt.Sprintf("%s still gives %s", ns, strings.Join(head(set.Values, 2), ", "))
+			}
+		})
+	}
+	wg.Wait()
+	n := 0
+	seen := ""
+	for i := range agreed {
+		if agreed[i] {
+			n++
+		} else if seen == "" {
+			seen = said[i]
+		}
+	}
+	if n == len(agreed) {
+		return provision.Status{State: provision.Done, Out: provision.Values{"servers": n}}, nil
+	}
+	return a.settling(ctx, w.Zone, w.Name, w.Type, fmt.Sprintf("%d of %d agree; %s", n, len(agreed), seen))
+}
+
+// settling asks the provider only when the name servers do not agree, so that its ERROR is not waited out.
+func (a *Agree) settling(ctx context.Context, zone, name, typ, seen string) (provision.Status, error) {
+	st := provision.Status{State: provision.Working, Seen: seen, Again: 100 * time.Millisecond}
+	z, err := a.Zones.zone(zone)
+	if err != nil {
+		return st, err
+	}
+	key := provision.RecordKey(name, typ)
+	a.mu.Lock()
+	last, known := a.asked[key]
+	if a.asked == nil {
+		a.asked = map[string]time.Time{}
+	}
+	if !known { // the first question can wait: most providers are done by then
+		a.asked[key] = time.Now()
+	}
+	a.mu.Unlock()
+	if !known || time.Since(last) < providerEvery {
+		return st, nil
+	}
+	p, err := z.Settled(ctx, name, typ)
+	a.mu.Lock()
+	a.asked[key] = time.Now()
+	a.mu.Unlock()
+	if err == nil && p.State == provision.Failed {
+		return provision.Status{State: provision.Failed, Seen: p.Seen}, nil
+	}
+	if err == nil && p.State == provision.Working {
+		st.Seen = p.Seen + "; " + st.Seen
+	}
+	return st, nil
+}
+
+func head(v []string, n int) []string { return v[:min(n, len(v))] }

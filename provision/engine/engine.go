@@ -1,0 +1,259 @@
+// Package engine turns a graph into what was done of it: order, retry, wait and stop.
+//
+// It performs each step when all that it needs is done, through the handler of its kind. Every step is
+// one loop: check, record the intent, do, check until done, failed or past the deadline, record the
+// result. A fresh run, a resumed one, adoption and deletion are all this loop. The engine is the only
+// package that waits; it never prints, asks, or decides what a step means. It records before it tells, and
+// it sends nothing that it could not record.
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/dripstat/failover/provision"
+)
+
+// Handler performs steps of one kind. Neither method sleeps.
+type Handler interface {
+	// Check changes nothing: it says how far the step's effect holds now, its outputs once done, and the
+	// provider's own words as evidence.
+	Check(ctx context.Context, s provision.Step, in provision.Values) (provision.Status, error)
+	// Do starts the effect and returns. It may be called again after an unknown outcome.
+	Do(ctx context.Context, s provision.Step, in provision.Values) error
+}
+
+// Recorder makes an event durable and gives it back numbered.
+type Recorder interface {
+	Append(ctx context.Context, e provision.Event) (provision.Event, error)
+}
+
+// Run is one run of one graph.
+type Run struct {
+	ID       provision.RunID
+	Graph    provision.Graph
+	Handlers map[provision.Kind]Handler
+	Journal  Recorder
+	// Tell is given every event after it was recorded, in order. Views cannot alter a run: it returns nothing.
+	Tell func(provision.Event)
+	// Past are the events of the journal, when a run goes on.
+	Past []provision.Event
+	// Held says whether this run may still change things; nil allows always.
+	Held func() error
+	// Stop, once closed, lets nothing new begin; what was begun is recorded.
+	Stop <-chan struct{}
+}
+
+// Pace of the loop. Handlers may ask for another one through Status.Again.
+const (
+	pollEvery = time.Second
+	// unknownFor is how long an effect of unknown outcome is looked for before it is tried again; eventually
+	// consistent lists have been seen to miss a new server for some seconds.
+	unknownFor  = 15 * time.Second
+	backoffMin  = 250 * time.Millisecond
+	backoffMax  = 10 * time.Second
+	defaultTime = 10 * time.Minute
+)
+
+// errStopped ends a step that only waits, after a stop was asked for. Its effect is recorded.
+var errStopped = errors.New("stopped")
+
+// result is how a step ended.
+type result struct {
+	id  provision.StepID
+	out provision.Values
+	err error
+}
+
+// Go performs the graph and gives how it ended. The error says why an outcome is not done: the first
+// step that failed, or what could not be recorded.
+func (r *Run) Go(ctx context.Context) (provision.Outcome, error) {
+	order, err := r.Graph.Order()
+	if err != nil {
+		return provision.OutcomeFailed, err
+	}
+	for _, s := range r.Graph.Steps {
+		if r.Handlers[s.Kind] == nil {
+			return provision.OutcomeFailed, fmt.Errorf("%s: nothing here performs a step of kind %q", s.ID, s.Kind)
+		}
+	}
+	past := replay(r.Past)
+	done := make(map[provision.StepID]provision.Values, len(order))
+	waits := make(map[provision.StepID]int, len(order))
+	after := make(map[provision.StepID][]provision.StepID, len(order))
+	steps := make(map[provision.StepID]provision.Step, len(order))
+	for _, s := range r.Graph.Steps {
+		steps[s.ID] = s
+	}
+	for _, id := range order {
+		if p, ok := past[id]; ok && p.done {
+			done[id] = p.out
+		}
+	}
+	forgetVolatile(r.Graph, done, past)
+	var ready []provision.StepID
+	for _, id := range order {
+		if done[id] != nil {
+			continue
+		}
+		for _, n := range steps[id].Needs {
+			if done[n] == nil {
+				waits[id]++
+				after[n] = append(after[n], id)
+			}
+		}
+		if waits[id] == 0 {
+			ready = append(ready, id)
+		}
+	}
+
+	results := make(chan result)
+	running, stopping := 0, false
+	stop := r.Stop
+	var failed error
+	for {
+		for len(ready) > 0 && !stopping && failed == nil {
+			id := ready[0]
+			ready = ready[1:]
+			// Arguments are resolved here, in the one goroutine that writes done.
+			w := &worker{run: r, step: steps[id], past: past[id], args: snapshot(steps[id], done)}
+			running++
+			go func() {
+				out, err := w.perform(ctx)
+				results <- result{id, out, err}
+			}()
+		}
+		if running == 0 {
+			break
+		}
+		select {
+		case <-stop:
+			stop, stopping = nil, true
+			r.tell(provision.Event{Type: provision.Stopping})
+		case res := <-results:
+			running--
+			switch {
+			case res.err == nil:
+				done[res.id] = res.out
+				for _, id := range after[res.id] {
+					if waits[id]--; waits[id] == 0 {
+						ready = append(ready, id)
+					}
+				}
+			case errors.Is(res.err, errStopped):
+				stopping = true
+			case failed == nil:
+				failed = res.err
+			}
+		}
+	}
+	switch {
+	case ctx.Err() != nil, stopping && len(done) < len(order):
+		return provision.OutcomeStopped, failed
+	case failed != nil:
+		return outcomeOf(failed), failed
+	}
+	return provision.OutcomeDone, nil
+}
+
+// forgetVolatile takes back volatile steps that something still needs, nearest to the end first, so that
+// what they need in turn is taken back too.
+func forgetVolatile(g provision.Graph, done map[provision.StepID]provision.Values, past map[provision.StepID]past) {
+	for changed := true; changed; {
+		changed = false
+		for _, s := range g.Steps {
+			if done[s.ID] != nil {
+				continue
+			}
+			for _, n := range s.Needs {
+				if need, _ := g.Step(n); need.Volatile && done[n] != nil {
+					delete(done, n)
+					delete(past, n)
+					changed = true
+				}
+			}
+		}
+	}
+}
+
+// outcomeOf tells a failure that leaves the run resumable from one that does not.
+func outcomeOf(err error) provision.Outcome {
+	var halt *haltError
+	if errors.As(err, &halt) {
+		return provision.OutcomeStopped
+	}
+	return provision.OutcomeFailed
+}
+
+// haltError ends a run that may be resumed: the journal cannot be written, or the lease was lost.
+type haltError struct{ err error }
+
+func (h *haltError) Error() string { return h.err.Error() }
+func (h *haltError) Unwrap() error { return h.err }
+
+// snapshot keeps only the outputs that a step takes, so that workers share no map.
+func snapshot(s provision.Step, done map[provision.StepID]provision.Values) map[provision.StepID]provision.Values {
+	out := map[provision.StepID]provision.Values{}
+	for _, n := range s.Needs {
+		out[n] = done[n]
+	}
+	return out
+}
+
+func (r *Run) tell(e provision.Event) {
+	e.V, e.Time, e.Run = provision.EventVersion, time.Now().UTC(), r.ID
+	if r.Tell != nil {
+		r.Tell(e)
+	}
+}
+
+// record makes an event durable, then tells it. Journals are written even when the run was cancelled.
+func (r *Run) record(ctx context.Context, e provision.Event) error {
+	e.V, e.Time, e.Run = provision.EventVersion, time.Now().UTC(), r.ID
+	e, err := r.Journal.Append(context.WithoutCancel(ctx), e)
+	if err != nil {
+		return &haltError{err}
+	}
+	if r.Tell != nil {
+		r.Tell(e)
+	}
+	return nil
+}
+
+// past is what the journal knows of a step.
+type past struct {
+	done    bool
+	out     provision.Values
+	attempt int  // the one under way, from 0
+	sent    bool // an intent of this attempt was recorded: its outcome is unknown until looked for
+	failed  bool // this attempt failed, and is not cleared yet
+	left    provision.Values
+}
+
+// replay reads the past of each step out of the events.
+func replay(events []provision.Event) map[provision.StepID]past {
+	out := map[provision.StepID]past{}
+	for _, e := range events {
+		p := out[e.Step]
+		switch e.Type {
+		case provision.StepIntent:
+			p.sent, p.failed, p.attempt = true, false, max(e.Attempt-1, 0)
+		case provision.StepDone:
+			p.done, p.out = true, e.Out
+			if p.out == nil {
+				p.out = provision.Values{}
+			}
+		case provision.StepFailed:
+			p.failed, p.sent, p.left, p.attempt = true, false, e.Out, max(e.Attempt-1, 0)
+		case provision.StepCleared:
+			p.failed, p.left = false, nil
+			p.attempt = e.Attempt // the next one
+		default:
+			continue
+		}
+		out[e.Step] = p
+	}
+	return out
+}

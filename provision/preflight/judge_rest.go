@@ -1,0 +1,190 @@
+package preflight
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/dripstat/failover/provision"
+	"github.com/dripstat/failover/secrets"
+)
+
+// certificates judges every certificate under every name that clients will use.
+func (j *judgement) certificates() {
+	for _, c := range j.plan.Certificates {
+		got := j.seen.certificates[c.Name]
+		if got == nil {
+			continue // said while reading
+		}
+		thing := "certificate." + c.Name
+		roots, err := secrets.Roots(c.CA)
+		if err != nil {
+			j.find(provision.Refuse, "certificate", thing, c.Pos, "", "%v", err)
+			continue
+		}
+		j.facts.Checks += 4 // chain, key, names, expiry
+		for _, p := range got.Inspect(c.Names, roots, j.now, c.Warn) {
+			w := provision.Warn
+			if p.Fatal {
+				w = provision.Refuse
+			}
+			j.find(w, "certificate", thing, c.Pos, "", "%s", p.What)
+		}
+		j.facts.Certificates[c.Name] = provision.CertificateFacts{
+			Fingerprint: got.Fingerprint(), Subject: got.Leaf.Subject.String(), Names: got.Leaf.DNSNames,
+			NotAfter: got.Leaf.NotAfter, Source: "secrets." + c.From,
+		}
+	}
+}
+
+// quotas compares what the plan needs, by the first rung of each ladder, with what is left.
+func (j *judgement) quotas(c provision.Cloud, inv provision.Inventory) {
+	need := map[string]int{}
+	for _, s := range j.plan.Servers {
+		f := j.facts.Servers[s.Name]
+		if s.Cloud != c.Name || len(f.Rungs) == 0 {
+			continue
+		}
+		need["instances"] += s.Count
+		need["cores"] += s.Count * f.Rungs[0].Flavor.VCPUs
+		need["ram"] += s.Count * f.Rungs[0].Flavor.RAMMB
+		if f.Floating != nil {
+			need["floatingip"] += s.Count
+		}
+		if len(s.Open) > 0 {
+			need["security_group"]++
+		}
+		if s.Spread && s.Count > 1 {
+			need["server_groups"]++
+		}
+	}
+	for _, name := range []string{"instances", "cores", "ram", "floatingip", "security_group", "server_groups"} {
+		q, known := inv.Quotas[name]
+		if need[name] == 0 || !known {
+			continue
+		}
+		j.facts.Checks++
+		unit := strings.ReplaceAll(name, "_", " ")
+		if name == "ram" {
+			unit = "MiB of ram"
+		}
+		after := q.Used + need[name]
+		switch {
+		case q.Limit < 0:
+		case after > q.Limit:
+			j.find(provision.Refuse, "quota", "cloud."+c.Name, c.Pos, "ask the provider for more, remove what is not needed, or make the plan smaller (flavor, count)",
+				"%s: the plan needs %d %s, %d of %d are used", inv.Region, need[name], unit, q.Used, q.Limit)
+		case after*10 > q.Limit*9:
+			j.find(provision.Noted, "quota", "cloud."+c.Name, c.Pos, "", "%d of %d %s used after this run", after, q.Limit, unit)
+		}
+	}
+}
+
+// clock warns when this machine's clock and the cloud's differ: certificates and signed updates go by it.
+func (j *judgement) clock(c provision.Cloud, inv provision.Inventory) {
+	j.facts.Checks++
+	if skew := inv.Skew.Abs(); skew > 30*time.Second {
+		j.find(provision.Warn, "clock", "cloud."+c.Name, c.Pos, "set this machine's clock", "this machine's clock is %s away from the cloud's", skew.Round(time.Second))
+	}
+}
+
+// earlier tells of servers that another run has left in the region.
+func (j *judgement) earlier(c provision.Cloud, inv provision.Inventory) {
+	runs := map[provision.RunID]int{}
+	for _, s := range inv.Servers {
+		runs[s.Run]++
+	}
+	for _, run := range slices.Sorted(func(yield func(provision.RunID) bool) {
+		for r := range runs {
+			if !yield(r) {
+				return
+			}
+		}
+	}) {
+		j.find(provision.Noted, "earlier run", "cloud."+c.Name, c.Pos, "failover abandon "+run.Short()+" removes them",
+			"%s has %d servers of run %s of this service", inv.Region, runs[run], run.Short())
+	}
+}
+
+// operator finds out what "me" is, where a rule needs it.
+func (j *judgement) operator() {
+	var from *provision.Server
+	for i, s := range j.plan.Servers {
+		if slices.ContainsFunc(s.Open, func(r provision.OpenRule) bool { return r.From == "me" }) {
+			from = &j.plan.Servers[i]
+			break
+		}
+	}
+	if from == nil {
+		return
+	}
+	j.facts.Checks++
+	if p := j.plan.Operator; p != "" {
+		if cidr, err := cidrOf(p); err != nil {
+			j.find(provision.Refuse, "operator", "operator", provision.Pos{}, "give an address or a network: --me 203.0.113.7", "%q is neither", p)
+		} else {
+			j.facts.Operator = cidr
+		}
+		return
+	}
+	inv, ok := j.seen.inventories[from.Cloud]
+	if !ok || !inv.Local.IsValid() {
+		return // nothing was read; said elsewhere
+	}
+	local := inv.Local.Unmap()
+	if near(local) && !near(inv.Remote.Unmap()) {
+		j.find(provision.Refuse, "operator", "server."+from.Name, from.Pos, "failover --me ADDRESS (what the cloud sees: curl -4 ifconfig.me), or operator = \"ADDRESS\" in the plan",
+			"\"me\" cannot be told: this machine is %s behind an address translation, and the cloud is outside", local)
+		return
+	}
+	j.facts.Operator = netip.PrefixFrom(local, local.BitLen()).String()
+}
+
+// near reports addresses that mean something only on this side of a NAT.
+func near(a netip.Addr) bool { return a.IsPrivate() || a.IsLoopback() || a.IsLinkLocalUnicast() }
+
+func cidrOf(s string) (string, error) {
+	if a, err := netip.ParseAddr(s); err == nil {
+		return netip.PrefixFrom(a, a.BitLen()).String(), nil
+	}
+	p, err := netip.ParsePrefix(s)
+	return p.String(), err
+}
+
+// dns judges what the provider and the name servers say.
+func (j *judgement) dns() {
+	for _, z := range j.plan.Zones {
+		for _, r := range z.Records {
+			f, ok := j.seen.records[provision.RecordKey(z.FQDN(r), r.Type)]
+			if !ok {
+				continue
+			}
+			j.facts.Checks += 2
+			name, thing := strings.TrimSuffix(z.FQDN(r), "."), "dns."+z.Name
+			if len(f.Old.Values) == 0 {
+				j.find(provision.Noted, "dns", thing, r.Pos, "", "%s has no %s record yet: it will be made", name, r.Type)
+				continue
+			}
+			if want := int(r.TTL / time.Second); f.Old.TTL > want {
+				j.find(provision.Noted, "dns", thing, r.Pos, "", "%s has a TTL of %d s: resolvers may hold the old address that long after the move; keep it at %d s in good times", name, f.Old.TTL, want)
+			}
+			for i, s := range f.Served {
+				if !slices.Equal(s.Values, f.Old.Values) {
+					j.find(provision.Warn, "dns", thing, r.Pos, "", "%s serves %s for %s, the provider holds %s", f.NameServers[i], list(s.Values), name, list(f.Old.Values))
+				}
+			}
+		}
+	}
+}
+
+func list(v []string) string {
+	switch {
+	case len(v) == 0:
+		return "nothing"
+	case len(v) > 3:
+		return strings.Join(v[:3], ", ") + fmt.Sprintf(" and %d more", len(v)-3)
+	}
+	return strings.Join(v, ", ")
+}

@@ -1,0 +1,97 @@
+package steps
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/dripstat/failover/provision"
+)
+
+// Kinds of what brings a certificate onto a server; deliver performs them.
+const (
+	// LoginCreate {certificate fingerprint run} → {public_key}: an SSH key in this process's memory, derived from
+	// the certificate's key and the run, so that whoever may fetch the certificate can resume the run.
+	LoginCreate provision.Kind = "login.create"
+	// CertificateFetch {certificate fingerprint} → {fingerprint}: into this process's memory.
+	CertificateFetch provision.Kind = "certificate.fetch"
+	// CertificateDeliver {certificate fingerprint address port user via host_keys path owner mode reload slot} → {fingerprint}
+	CertificateDeliver provision.Kind = "certificate.deliver"
+)
+
+const loginID provision.StepID = "login"
+
+// ProxyUnit is the systemd unit of templates/tls-proxy that reads the certificate.
+const ProxyUnit = "failover-proxy.service"
+
+// CertificatePath is where a certificate ends on a server. /run is memory-backed.
+func CertificatePath(c provision.Certificate) string {
+	if c.Persist {
+		return "/etc/failover/tls/" + c.Name + ".pem"
+	}
+	return "/run/failover/tls/" + c.Name + ".pem"
+}
+
+func fetchID(name string) provision.StepID { return provision.StepID("certificate/" + name) }
+
+// loginKey adds the run's login key once, for the first certificate that needs it.
+func (b *builder) loginKey(certificate string) provision.StepID {
+	if _, ok := b.graph.Step(loginID); !ok {
+		b.add(provision.Step{
+			ID: loginID, Kind: LoginCreate, Volatile: true, Within: provision.Duration(time.Minute), Needs: []provision.StepID{fetchID(certificate)},
+			With: map[string]provision.Arg{"certificate": provision.Lit(certificate), "run": provision.Lit(string(b.run)),
+				"fingerprint": provision.From(fetchID(certificate), "fingerprint")},
+			Say: provision.Say{Stage: provision.StagePrepare, Thing: "login key", Detail: "made for this run, kept in memory"},
+		})
+	}
+	return loginID
+}
+
+// certificates adds the fetch of every certificate that a server presents.
+func (b *builder) certificates() {
+	for _, c := range b.plan.Certificates {
+		f, ok := b.facts.Certificates[c.Name]
+		if !ok {
+			continue
+		}
+		days := int(f.NotAfter.Sub(b.facts.At).Hours() / 24)
+		b.add(provision.Step{
+			ID: fetchID(c.Name), Kind: CertificateFetch, Volatile: true,
+			With:   map[string]provision.Arg{"certificate": provision.Lit(c.Name), "fingerprint": provision.Lit(f.Fingerprint)},
+			Within: provision.Duration(2 * time.Minute), Expect: provision.Duration(expectMoment),
+			Say: provision.Say{Stage: provision.StagePrepare, Thing: "certificate " + c.Name, Detail: fmt.Sprintf("from %s, expires in %d days", f.Source, days)},
+		})
+	}
+}
+
+// deliver adds the server's host key and the delivery to one slot.
+func (b *builder) deliver(s provision.Server, slot string, server provision.StepID, at source) provision.StepID {
+	c, _ := b.plan.Certificate(s.Certificate)
+	keys := b.add(provision.Step{
+		ID: provision.StepID("hostkey/" + slot), Kind: ConsoleHostKeys, Needs: []provision.StepID{server},
+		With:   map[string]provision.Arg{"cloud": provision.Lit(s.Cloud), "server": provision.From(server, "id")},
+		Within: provision.Duration(10 * time.Minute), Expect: provision.Duration(20 * time.Second),
+		Say: provision.Say{Stage: provision.StageDeliver, Thing: slot, Detail: "host key from the console"},
+	})
+	unit := c.Reload
+	if unit == "" && s.Template == "tls-proxy" {
+		unit = ProxyUnit
+	}
+	return b.add(provision.Step{
+		ID: provision.StepID("deliver/" + slot), Kind: CertificateDeliver,
+		Needs: unique([]provision.StepID{server, at.v4.Step, keys, fetchID(c.Name), loginID}),
+		With: map[string]provision.Arg{
+			"certificate": provision.Lit(c.Name),
+			"fingerprint": provision.From(fetchID(c.Name), "fingerprint"),
+			"address":     {Of: []provision.Output{at.v4}},
+			"port":        provision.Lit(s.SSH.Port),
+			"user":        provision.Lit(s.SSH.User),
+			"via":         provision.Lit(s.SSH.Via),
+			"host_keys":   provision.From(keys, "host_keys"),
+			"path":        provision.Lit(CertificatePath(c)),
+			"reload":      provision.Lit(unit),
+			"slot":        provision.Lit(slot),
+		},
+		Within: provision.Duration(5 * time.Minute), Expect: provision.Duration(5 * time.Second),
+		Say: provision.Say{Stage: provision.StageDeliver, Thing: slot, Detail: "certificate " + c.Name + " over SSH to " + CertificatePath(c)},
+	})
+}

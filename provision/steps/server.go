@@ -1,0 +1,240 @@
+package steps
+
+import (
+	"fmt"
+	"maps"
+	"time"
+
+	"github.com/dripstat/failover/provision"
+)
+
+// Kinds of what a server needs and is; openstack performs them.
+const (
+	// KeypairCreate {cloud name public_key} → {name}
+	KeypairCreate provision.Kind = "keypair.create"
+	KeypairDelete provision.Kind = "keypair.delete"
+	// GroupCreate {cloud name description rules run slot} → {id name}
+	GroupCreate provision.Kind = "group.create"
+	GroupDelete provision.Kind = "group.delete"
+	// GroupClose {cloud group port} → {}
+	GroupClose provision.Kind = "group.close"
+	// ServerGroupCreate {cloud name policy} → {id}
+	ServerGroupCreate provision.Kind = "servergroup.create"
+	ServerGroupDelete provision.Kind = "servergroup.delete"
+	// ServerCreate {cloud name service run slot image flavor flavor_name volume_gb volume_type zone networks
+	// key groups servergroup user_data config_drive metadata want_floating} → {id address ipv4 ipv6 addresses flavor zone created launched}
+	ServerCreate provision.Kind = "server.create"
+	ServerDelete provision.Kind = "server.delete"
+	// FloatingIPCreate {cloud server network run slot} → {id address}
+	FloatingIPCreate provision.Kind = "floatingip.create"
+	FloatingIPDelete provision.Kind = "floatingip.delete"
+	// ConsoleHostKeys {cloud server} → {host_keys}
+	ConsoleHostKeys provision.Kind = "console.hostkeys"
+)
+
+// What steps usually take, for people only; from runs on a KVM cloud.
+const (
+	expectBoot   = 110 * time.Second
+	expectMoment = time.Second
+)
+
+// server adds everything of one Server block, from its groups to the proof of each slot.
+func (b *builder) server(s provision.Server) {
+	f := b.facts.Servers[s.Name]
+	cloud := provision.Lit(s.Cloud)
+	var needs []provision.StepID
+	with := map[string]provision.Arg{
+		"cloud":        cloud,
+		"service":      provision.Lit(b.plan.Service),
+		"run":          provision.Lit(string(b.run)),
+		"image":        provision.Lit(f.Image.ID),
+		"networks":     provision.Lit(ids(f.Networks)),
+		"user_data":    provision.Lit(string(f.UserData)),
+		"config_drive": provision.Lit(s.ConfigDrive),
+		"metadata":     provision.Lit(s.Metadata),
+	}
+	if s.Certificate != "" {
+		id := b.add(provision.Step{
+			ID: provision.StepID("keypair/" + s.Name), Kind: KeypairCreate, Needs: []provision.StepID{b.loginKey(s.Certificate)},
+			With: map[string]provision.Arg{"cloud": cloud, "name": provision.Lit(b.tag(s.Name)),
+				"public_key": provision.From(loginID, "public_key")},
+			Undo: provision.Undo{Kind: KeypairDelete}, Within: provision.Duration(2 * time.Minute), Expect: provision.Duration(expectMoment),
+			Say: provision.Say{Stage: provision.StagePrepare, Thing: "login key", Detail: "made for this run, kept in memory"},
+		})
+		needs, with["key"] = append(needs, id), provision.From(id, "name")
+	}
+	groups := make([]string, 0, len(f.Groups)+1)
+	for _, g := range f.Groups {
+		groups = append(groups, g.Name)
+	}
+	if len(s.Open) > 0 {
+		id := b.openGroup(s)
+		needs = append(needs, id)
+		groups = append(groups, b.tag(s.Name))
+	}
+	with["groups"] = provision.Lit(groups)
+	if s.Spread && s.Count > 1 {
+		id := b.add(provision.Step{
+			ID: provision.StepID("spread/" + s.Name), Kind: ServerGroupCreate,
+			With: map[string]provision.Arg{"cloud": cloud, "name": provision.Lit(b.tag(s.Name)), "policy": provision.Lit("anti-affinity")},
+			Undo: provision.Undo{Kind: ServerGroupDelete}, Within: provision.Duration(2 * time.Minute), Expect: provision.Duration(expectMoment),
+			Say: provision.Say{Stage: provision.StagePrepare, Thing: s.Name, Detail: "no two on one hypervisor"},
+		})
+		needs, with["servergroup"] = append(needs, id), provision.From(id, "id")
+	}
+	needs = b.heldBack(needs, "server."+s.Name)
+	if s.FloatingIP != "" {
+		with["want_floating"] = provision.Lit(true)
+	}
+
+	var delivered []provision.StepID
+	for _, slot := range s.Slots() {
+		delivered = append(delivered, b.slot(s, f, slot, with, needs)...)
+	}
+	if len(s.Open) > 0 && !s.KeepSSH && s.Certificate != "" {
+		b.add(provision.Step{
+			ID: provision.StepID("close/" + s.Name), Kind: GroupClose,
+			Needs:  append(delivered, groupID(s)),
+			With:   map[string]provision.Arg{"cloud": cloud, "group": provision.From(groupID(s), "id"), "port": provision.Lit(s.SSH.Port)},
+			Within: provision.Duration(2 * time.Minute), Expect: provision.Duration(expectMoment),
+			Say: provision.Say{Stage: provision.StageClose, Thing: s.Name, Detail: fmt.Sprintf("port %d, open to %s until now", s.SSH.Port, b.facts.Operator)},
+		})
+	}
+}
+
+// slot adds one server: create, address, identity, certificate, proof. It gives the delivery steps.
+func (b *builder) slot(s provision.Server, f provision.ServerFacts, slot string, common map[string]provision.Arg, needs []provision.StepID) []provision.StepID {
+	with := maps.Clone(common)
+	with["name"], with["slot"] = provision.Lit(slot), provision.Lit(slot)
+	var ladder []map[string]provision.Arg
+	for i, r := range f.Rungs {
+		rung := map[string]provision.Arg{"flavor": provision.Lit(r.Flavor.ID), "flavor_name": provision.Lit(r.Flavor.Name), "zone": provision.Lit(r.Zone)}
+		if r.Flavor.DiskGB == 0 && s.Volume.SizeGB > 0 {
+			rung["volume_gb"], rung["volume_type"] = provision.Lit(s.Volume.SizeGB), provision.Lit(s.Volume.Type)
+		} else if i > 0 {
+			rung["volume_gb"] = provision.Lit(0)
+		}
+		if i == 0 {
+			maps.Copy(with, rung)
+		} else {
+			ladder = append(ladder, rung)
+		}
+	}
+	id := b.add(provision.Step{
+		ID: provision.StepID("server/" + slot), Kind: ServerCreate, Needs: needs, With: with, Ladder: ladder,
+		Undo: provision.Undo{Kind: ServerDelete}, Within: provision.Duration(s.Timeout), Expect: provision.Duration(expectBoot),
+		Say: provision.Say{Stage: provision.StageCreate, Thing: slot, Detail: describe(f)},
+	})
+	at := source{slot: slot, v4: provision.Output{Step: id, Name: "ipv4"}, v6: provision.Output{Step: id, Name: "ipv6"}}
+	if f.Floating != nil {
+		fip := b.add(provision.Step{
+			ID: provision.StepID("address/" + slot), Kind: FloatingIPCreate, Needs: []provision.StepID{id},
+			With: map[string]provision.Arg{"cloud": common["cloud"], "server": provision.From(id, "id"), "network": provision.Lit(f.Floating.ID),
+				"run": common["run"], "slot": provision.Lit(slot)},
+			Undo: provision.Undo{Kind: FloatingIPDelete}, Within: provision.Duration(2 * time.Minute), Expect: provision.Duration(expectMoment),
+			Say: provision.Say{Stage: provision.StageCreate, Thing: slot, Detail: "a floating address of " + f.Floating.Name},
+		})
+		at.v4 = provision.Output{Step: fip, Name: "address"}
+	}
+	b.addresses[s.Name] = append(b.addresses[s.Name], at)
+	var delivered []provision.StepID
+	before := []provision.StepID{id, at.v4.Step}
+	if s.Certificate != "" {
+		delivered = append(delivered, b.deliver(s, slot, id, at))
+		before = append(before, delivered...)
+	}
+	if s.Ready != nil {
+		b.proofs[s.Name] = append(b.proofs[s.Name], b.prove(s, at, unique(before)))
+	} else {
+		b.proofs[s.Name] = append(b.proofs[s.Name], unique(before)...)
+	}
+	return delivered
+}
+
+func groupID(s provision.Server) provision.StepID { return provision.StepID("group/" + s.Name) }
+
+// openGroup adds the security group that is made for the run. Rules are JSON-shaped for the handler.
+func (b *builder) openGroup(s provision.Server) provision.StepID {
+	rules := []any{}
+	for _, r := range s.Open {
+		for _, cidr := range cidrs(r.From, b.facts.Operator) {
+			rule := map[string]any{"protocol": r.Protocol, "cidr": cidr}
+			if r.Port > 0 {
+				rule["port_min"], rule["port_max"] = r.Port, max(r.Port, r.PortMax)
+			}
+			rules = append(rules, rule)
+		}
+	}
+	return b.add(provision.Step{
+		ID: groupID(s), Kind: GroupCreate,
+		With: map[string]provision.Arg{"cloud": provision.Lit(s.Cloud), "name": provision.Lit(b.tag(s.Name)),
+			"description": provision.Lit(fmt.Sprintf("%s of %s, made by failover run %s", s.Name, b.plan.Service, b.run)),
+			"rules":       provision.Lit(rules), "run": provision.Lit(string(b.run)), "slot": provision.Lit(s.Name)},
+		Undo: provision.Undo{Kind: GroupDelete}, Within: provision.Duration(2 * time.Minute), Expect: provision.Duration(expectMoment),
+		Say: provision.Say{Stage: provision.StagePrepare, Thing: s.Name, Detail: "security group, " + openText(s.Open)},
+	})
+}
+
+func cidrs(from, operator string) []string {
+	switch from {
+	case "any":
+		return []string{"0.0.0.0/0", "::/0"}
+	case "me":
+		return []string{operator}
+	}
+	return []string{from}
+}
+
+func openText(rules []provision.OpenRule) string {
+	out := ""
+	for i, r := range rules {
+		if i > 0 {
+			out += ", "
+		}
+		out += r.Protocol
+		if r.Port > 0 {
+			out = out[:len(out)-len(r.Protocol)] + fmt.Sprintf("%d/%s", r.Port, r.Protocol)
+		}
+		out += " from " + r.From
+	}
+	return out
+}
+
+func describe(f provision.ServerFacts) string {
+	if len(f.Rungs) == 0 {
+		return f.Image.Name
+	}
+	fl := f.Rungs[0].Flavor
+	out := fmt.Sprintf("%s (%d vCPU, %s), %s", fl.Name, fl.VCPUs, ram(fl.RAMMB), f.Image.Name)
+	if z := f.Rungs[0].Zone; z != "" {
+		out += ", zone " + z
+	}
+	return out
+}
+
+func ram(mb int) string {
+	if mb%1024 == 0 {
+		return fmt.Sprintf("%d GiB", mb/1024)
+	}
+	return fmt.Sprintf("%d MiB", mb)
+}
+
+func ids(ns []provision.Network) []string {
+	out := make([]string, len(ns))
+	for i, n := range ns {
+		out[i] = n.ID
+	}
+	return out
+}
+
+func unique(in []provision.StepID) []provision.StepID {
+	out := make([]provision.StepID, 0, len(in))
+	seen := map[provision.StepID]bool{}
+	for _, x := range in {
+		if !seen[x] {
+			seen[x] = true
+			out = append(out, x)
+		}
+	}
+	return out
+}
