@@ -35,7 +35,7 @@ type Input struct {
 func CertificatePath(name string, persist bool) string {
 	dir := "/run/failover/tls"
 	if persist {
-		dir = "/var/lib/failover/tls"
+		dir = "/etc/failover/tls"
 	}
 	return path.Join(dir, name+".pem")
 }

@@ -91,7 +91,7 @@ func shapes(kind string) shape {
 	case "dns.route53":
 		return shape{"zone_id profile", ""}
 	case "dns.record":
-		return shape{"name type! ttl to values", ""}
+		return shape{"name type! ttl to values unproven", ""}
 	case "step":
 		return shape{"run! after before timeout", ""}
 	}
@@ -173,10 +173,11 @@ func (d *decoder) open(body hcl.Body, kind, what, label string, at hcl.Range) *b
 		if len(x.Labels) > 0 {
 			l = x.Labels[0]
 		}
-		inner := d.open(x.Body, strings.TrimPrefix(kind+"."+x.Type, "plan."), name(x.Type, l)+" of "+what, l, x.DefRange)
+		path, called := kind+"."+x.Type, name(x.Type, l)+" of "+what
 		if kind == "plan" {
-			inner.what = name(x.Type, l)
+			path, called = x.Type, name(x.Type, l)
 		}
+		inner := d.open(x.Body, path, called, l, x.DefRange)
 		b.blocks[x.Type] = append(b.blocks[x.Type], inner)
 	}
 	for _, n := range blocks {

@@ -75,7 +75,7 @@ func (d *decoder) rfc2136(b *block) *provision.RFC2136 {
 func (d *decoder) record(x *block, z provision.Zone) provision.Record {
 	r := provision.Record{
 		Name: x.label, Pos: pos(x.at), Host: strings.ToLower(x.text("name", x.label)), Type: strings.ToUpper(x.text("type", "")),
-		TTL: x.time("ttl", time.Minute, time.Second, time.Second, day), Values: x.texts("values"),
+		TTL: x.time("ttl", time.Minute, time.Second, time.Second, day), Values: x.texts("values"), Unproven: x.flag("unproven"),
 	}
 	if x.has("name") && strings.EqualFold(r.Host, Placeholder) {
 		r.Host = Placeholder
@@ -115,6 +115,9 @@ func (d *decoder) record(x *block, z provision.Zone) provision.Record {
 	case x.has("values") && len(r.Values) == 0 && !d.failedAt(x.where("values")):
 		x.wrong("values", "", "is empty")
 	}
+	if len(r.Values) > 0 && !r.Unproven && !x.has("to") && !x.has("unproven") {
+		d.errorf(x.where("values"), "unproven = true says that this is meant", "%s points to what nothing proves", x.what)
+	}
 	for _, v := range r.Values {
 		if v == Placeholder {
 			continue
@@ -138,6 +141,18 @@ func (d *decoder) record(x *block, z provision.Zone) provision.Record {
 	return r
 }
 
+// proven refuses a record whose servers nothing proves, unless the plan says so in its own words.
+func (d *decoder) proven(z provision.Zone, p provision.Plan) {
+	for _, r := range z.Records {
+		for _, to := range r.To {
+			if s, ok := p.Server(to); ok && s.Ready == nil && !r.Unproven {
+				d.errorf(rangeOf(r.Pos), fmt.Sprintf("give server %q a ready block; unproven = true says that DNS may point to what nothing has proven", to),
+					"record %q points to server %q, which has no ready block", r.Name, to)
+			}
+		}
+	}
+}
+
 // records refuses two blocks that would write the same record set, or a CNAME beside anything else.
 func (d *decoder) records(p provision.Plan) {
 	type at struct {
@@ -146,6 +161,7 @@ func (d *decoder) records(p provision.Plan) {
 	}
 	seen := map[string][]at{}
 	for _, z := range p.Zones {
+		d.proven(z, p)
 		for _, r := range z.Records {
 			n := z.FQDN(r)
 			if strings.Contains(n, Placeholder) {

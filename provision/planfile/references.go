@@ -78,22 +78,15 @@ func (d *decoder) refer(e hcl.Expression, what string, tail string, kinds ...str
 			hint = fmt.Sprintf("write %s.%s", kinds[0], root)
 		} else if n := nearest(root, kinds); n != "" {
 			hint = fmt.Sprintf("did you mean %s?", n)
+			if a, ok := second(t); ok && contains(d.labels[n], a) {
+				hint = fmt.Sprintf("did you mean %s.%s?", n, a)
+			}
 		}
 		d.errorf(e.Range(), hint, "%s takes a reference to a %s", what, strings.Join(kinds, ", a "))
 		return target{}, false
 	}
-	n := ""
-	if len(t) > 1 {
-		switch s := t[1].(type) {
-		case hcl.TraverseAttr:
-			n = s.Name
-		case hcl.TraverseIndex:
-			if s.Key.Type() == cty.String && s.Key.IsKnown() && !s.Key.IsNull() {
-				n = s.Key.AsString()
-			}
-		}
-	}
-	if n == "" {
+	n, ok := second(t)
+	if !ok {
 		d.errorf(e.Range(), "write "+form, "this reference names no %s", root)
 		return target{}, false
 	}
@@ -123,6 +116,22 @@ func (d *decoder) refer(e hcl.Expression, what string, tail string, kinds ...str
 		return target{}, false
 	}
 	return target{root, n}, true
+}
+
+// second is the word behind the first dot, or in ["..."].
+func second(t hcl.Traversal) (string, bool) {
+	if len(t) < 2 {
+		return "", false
+	}
+	switch s := t[1].(type) {
+	case hcl.TraverseAttr:
+		return s.Name, true
+	case hcl.TraverseIndex:
+		if s.Key.Type() == cty.String && s.Key.IsKnown() && !s.Key.IsNull() {
+			return s.Key.AsString(), true
+		}
+	}
+	return "", false
 }
 
 // ref is an attribute that takes one reference of one kind.

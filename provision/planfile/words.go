@@ -20,7 +20,7 @@ func nearest(word string, valid []string) string {
 	best, at := "", 4
 	for _, v := range valid {
 		d := levenshtein.Distance(strings.ToLower(word), strings.ToLower(v), nil)
-		if d < at && d <= max(1, len(v)/3) {
+		if d < at && (d <= 1 || d <= 2 && len(v) >= 4 || d <= len(v)/3) {
 			best, at = v, d
 		}
 	}
