@@ -120,6 +120,7 @@ type Server struct {
 	Volume         Volume // where the flavor has no disk
 	Metadata       map[string]string
 	Template       string            // "tls-proxy", "plain", or a path
+	TemplateText   string            // what the file at Template holds; empty for a built-in
 	UserData       string            // raw, instead of a template
 	Vars           map[string]string // of the template
 	Certificate    string            // name, or empty
