@@ -40,7 +40,7 @@ func (b *builder) lower() {
 				ID: recordID("lower", z, r), Kind: DNSLower,
 				With:   map[string]provision.Arg{"zone": provision.Lit(z.Name), "old": provision.Lit(rrset(old)), "ttl": provision.Lit(want)},
 				Within: provision.Duration(time.Minute), Expect: provision.Duration(expectMoment),
-				Undo: provision.Undo{Kind: DNSRestore},
+				Undo: provision.Undo{Kind: DNSRestore, Take: []string{"zone", "old", "ttl", "values"}},
 				Say:  provision.Say{Stage: provision.StageLower, Thing: trim(z.FQDN(r)), Detail: fmt.Sprintf("TTL %d s → %d s", old.TTL, want)},
 			})
 		}
@@ -103,7 +103,7 @@ func (b *builder) moveRecord(z provision.Zone, r provision.Record, held []provis
 		ID: recordID("move", z, r), Kind: DNSMove, Needs: unique(needs),
 		With: map[string]provision.Arg{"zone": provision.Lit(z.Name), "old": provision.Lit(rrset(old)),
 			"ttl": provision.Lit(seconds(r.TTL)), "values": values},
-		Undo: provision.Undo{Kind: DNSRestore}, Within: provision.Duration(2 * time.Minute), Expect: provision.Duration(2 * time.Second),
+		Undo: provision.Undo{Kind: DNSRestore, Take: []string{"zone", "old", "ttl", "values"}}, Within: provision.Duration(2 * time.Minute), Expect: provision.Duration(2 * time.Second),
 		Say: provision.Say{Stage: provision.StageMove, Thing: name, Detail: fmt.Sprintf("%s  %s → %s", r.Type, oldText(old), b.newText(r))},
 	})
 	agree := b.add(provision.Step{

@@ -58,7 +58,7 @@ func (b *builder) server(s provision.Server) {
 			ID: provision.StepID("keypair/" + s.Name), Kind: KeypairCreate, Needs: []provision.StepID{b.loginKey(s.Certificate)},
 			With: map[string]provision.Arg{"cloud": cloud, "name": provision.Lit(b.tag(s.Name)),
 				"public_key": provision.From(loginID, "public_key")},
-			Undo: provision.Undo{Kind: KeypairDelete}, Within: provision.Duration(2 * time.Minute), Expect: provision.Duration(expectMoment),
+			Undo: provision.Undo{Kind: KeypairDelete, Take: []string{"cloud", "name"}}, Within: provision.Duration(2 * time.Minute), Expect: provision.Duration(expectMoment),
 			Say: provision.Say{Stage: provision.StagePrepare, Thing: "login key", Detail: "made for this run, kept in memory"},
 		})
 		needs, with["key"] = append(needs, id), provision.From(id, "name")
@@ -77,7 +77,7 @@ func (b *builder) server(s provision.Server) {
 		id := b.add(provision.Step{
 			ID: provision.StepID("spread/" + s.Name), Kind: ServerGroupCreate,
 			With: map[string]provision.Arg{"cloud": cloud, "name": provision.Lit(b.tag(s.Name)), "policy": provision.Lit("anti-affinity")},
-			Undo: provision.Undo{Kind: ServerGroupDelete}, Within: provision.Duration(2 * time.Minute), Expect: provision.Duration(expectMoment),
+			Undo: provision.Undo{Kind: ServerGroupDelete, Take: []string{"cloud", "id", "name"}}, Within: provision.Duration(2 * time.Minute), Expect: provision.Duration(expectMoment),
 			Say: provision.Say{Stage: provision.StagePrepare, Thing: s.Name, Detail: "no two on one hypervisor"},
 		})
 		needs, with["servergroup"] = append(needs, id), provision.From(id, "id")
@@ -122,7 +122,7 @@ func (b *builder) slot(s provision.Server, f provision.ServerFacts, slot string,
 	}
 	id := b.add(provision.Step{
 		ID: provision.StepID("server/" + slot), Kind: ServerCreate, Needs: needs, With: with, Ladder: ladder,
-		Undo: provision.Undo{Kind: ServerDelete}, Within: provision.Duration(s.Timeout), Expect: provision.Duration(expectBoot),
+		Undo: provision.Undo{Kind: ServerDelete, Take: []string{"cloud", "id", "run", "slot"}}, Within: provision.Duration(s.Timeout), Expect: provision.Duration(expectBoot),
 		Say: provision.Say{Stage: provision.StageCreate, Thing: slot, Detail: describe(f)},
 	})
 	at := source{slot: slot, v4: provision.Output{Step: id, Name: "ipv4"}, v6: provision.Output{Step: id, Name: "ipv6"}}
@@ -131,7 +131,7 @@ func (b *builder) slot(s provision.Server, f provision.ServerFacts, slot string,
 			ID: provision.StepID("address/" + slot), Kind: FloatingIPCreate, Needs: []provision.StepID{id},
 			With: map[string]provision.Arg{"cloud": common["cloud"], "server": provision.From(id, "id"), "network": provision.Lit(f.Floating.ID),
 				"run": common["run"], "slot": provision.Lit(slot)},
-			Undo: provision.Undo{Kind: FloatingIPDelete}, Within: provision.Duration(2 * time.Minute), Expect: provision.Duration(expectMoment),
+			Undo: provision.Undo{Kind: FloatingIPDelete, Take: []string{"cloud", "id", "run", "slot"}}, Within: provision.Duration(2 * time.Minute), Expect: provision.Duration(expectMoment),
 			Say: provision.Say{Stage: provision.StageCreate, Thing: slot, Detail: "a floating address of " + f.Floating.Name},
 		})
 		at.v4 = provision.Output{Step: fip, Name: "address"}
@@ -170,7 +170,7 @@ func (b *builder) openGroup(s provision.Server) provision.StepID {
 		With: map[string]provision.Arg{"cloud": provision.Lit(s.Cloud), "name": provision.Lit(b.tag(s.Name)),
 			"description": provision.Lit(fmt.Sprintf("%s of %s, made by failover run %s", s.Name, b.plan.Service, b.run)),
 			"rules":       provision.Lit(rules), "run": provision.Lit(string(b.run)), "slot": provision.Lit(s.Name)},
-		Undo: provision.Undo{Kind: GroupDelete}, Within: provision.Duration(2 * time.Minute), Expect: provision.Duration(expectMoment),
+		Undo: provision.Undo{Kind: GroupDelete, Take: []string{"cloud", "id", "name", "run", "slot"}}, Within: provision.Duration(2 * time.Minute), Expect: provision.Duration(expectMoment),
 		Say: provision.Say{Stage: provision.StagePrepare, Thing: s.Name, Detail: "security group, " + openText(s.Open)},
 	})
 }
