@@ -2,13 +2,13 @@ package cli
 
 import (
 	"bufio"
+	"context"
 	"fmt"
-	"os"
 	"strings"
 
 	"golang.org/x/term"
 
-	"github.com/dripstat/failover/provision"
+	"github.com/dripstat/failover/secrets"
 )
 
 // interactive reports whether there is a person to ask: both what we read and what we write is a terminal.
@@ -28,12 +28,15 @@ func (a *App) consent(question string) (bool, error) {
 	return line == "y" || line == "yes", nil
 }
 
-// askSecret reads a line without showing it.
-func (a *App) askSecret(prompt string) ([]byte, error) {
+// askSecret gives a function that reads a line without showing it; nil where there is nobody to ask.
+func (a *App) askSecret() func(ctx context.Context, question string) (secrets.Value, error) {
 	if !a.interactive() {
-		return nil, &provision.Error{What: prompt + ": there is no terminal to ask at"}
+		return nil
 	}
-	_, _ = fmt.Fprintf(a.Err, "%s: ", prompt)
-	defer fmt.Fprintln(a.Err) //nolint:errcheck // the terminal itself
-	return term.ReadPassword(int(os.Stdin.Fd()))
+	return func(_ context.Context, question string) (secrets.Value, error) {
+		_, _ = fmt.Fprintf(a.Err, "%s: ", question)
+		defer fmt.Fprintln(a.Err) //nolint:errcheck // the terminal itself
+		b, err := term.ReadPassword(int(a.In.Fd()))
+		return secrets.NewValue(b), err
+	}
 }

@@ -71,7 +71,7 @@ func (a *App) openBox(ctx context.Context, o *runOptions) (plan provision.Plan, 
 		return plan, b, err
 	}
 	plan.Operator = pick(o.me, plan.Operator)
-	b.seed(&so, plan, o.region)
+	b.seed(&so, plan)
 	b.cloud, err = sandbox.Start(ctx, so)
 	return plan, b, err
 }
@@ -121,14 +121,14 @@ func (b *box) builtIn(a *App, s shared) (provision.Plan, error) {
 }
 
 // seed gives the sandbox what the plan names: regions, images, flavors, networks and records.
-func (b *box) seed(so *sandbox.Options, plan provision.Plan, region string) {
+func (b *box) seed(so *sandbox.Options, plan provision.Plan) {
 	add := func(list *[]string, x string) {
 		for _, have := range *list {
 			if have == x {
 				return
 			}
 		}
-		if x != "" && x != "any" && x != "NOPE" {
+		if x != "" {
 			*list = append(*list, x)
 		}
 	}

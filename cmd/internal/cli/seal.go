@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -33,14 +34,14 @@ func newSeal(app *App) *cobra.Command {
 		Use: "seal NAME --cert FILE --key FILE", Short: "Put a certificate into an age-encrypted bundle, or list one",
 		Example: "  failover seal edge --cert fullchain.pem --key key.pem -r age1… -o secrets.age\n  failover seal --list -o secrets.age",
 		Args:    cobra.MaximumNArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(cmd *cobra.Command, args []string) error {
 			if o.list {
-				return o.show(app)
+				return o.show(cmd.Context(), app)
 			}
 			if len(args) != 1 {
 				return usage("failover seal NAME --cert FILE --key FILE", "what shall it be called in the bundle?")
 			}
-			return o.seal(app, args[0])
+			return o.seal(cmd.Context(), app, args[0])
 		},
 	}
 	f := cmd.Flags()
@@ -55,7 +56,7 @@ func newSeal(app *App) *cobra.Command {
 	return cmd
 }
 
-func (o *sealOptions) seal(app *App, name string) error {
+func (o *sealOptions) seal(ctx context.Context, app *App, name string) error {
 	if o.cert == "" {
 		return usage("failover seal NAME --cert FILE --key FILE", "--cert is missing")
 	}
@@ -75,13 +76,13 @@ func (o *sealOptions) seal(app *App, name string) error {
 		return &exitError{code: exitUsage, err: provision.AsError(o.cert, err)}
 	}
 	defer c.Key().Wipe()
-	to, err := o.sealTo(app)
+	to, err := o.sealTo(ctx, app)
 	if err != nil {
 		return err
 	}
 	var ids []agelib.Identity
 	if _, err := os.Stat(o.out); err == nil {
-		if ids, err = o.store(app).Identities(); err != nil {
+		if ids, err = o.store(app).Identities(ctx); err != nil {
 			return &exitError{code: exitUsage, err: err}
 		}
 	} else if !errors.Is(err, fs.ErrNotExist) {
@@ -98,13 +99,18 @@ func (o *sealOptions) seal(app *App, name string) error {
 	return nil
 }
 
-func (o *sealOptions) sealTo(app *App) ([]agelib.Recipient, error) {
+func (o *sealOptions) sealTo(ctx context.Context, app *App) ([]agelib.Recipient, error) {
 	if o.passphrase {
-		pass, err := app.askSecret("Passphrase for " + o.out)
+		ask := app.askSecret()
+		if ask == nil {
+			return nil, usage("seal to a recipient instead: -r age1…", "there is no terminal to ask for a passphrase at")
+		}
+		pass, err := ask(ctx, "Passphrase for "+o.out)
 		if err != nil {
 			return nil, err
 		}
-		r, err := agelib.NewScryptRecipient(string(pass))
+		defer pass.Wipe()
+		r, err := age.NewPassphrase(pass, 0)
 		return []agelib.Recipient{r}, err
 	}
 	to, err := age.Recipients(o.recipients, o.files)
@@ -114,16 +120,16 @@ func (o *sealOptions) sealTo(app *App) ([]agelib.Recipient, error) {
 	return to, nil
 }
 
-func (o *sealOptions) store(app *App) age.Store {
-	return age.Store{File: o.out, Identity: o.identity, Env: app.LookEnv, Prompt: app.askSecret}
+func (o *sealOptions) store(app *App) *age.Store {
+	return &age.Store{File: o.out, Identity: o.identity, Env: app.LookEnv, Ask: app.askSecret()}
 }
 
-func (o *sealOptions) show(app *App) error {
-	ids, err := o.store(app).Identities()
+func (o *sealOptions) show(ctx context.Context, app *App) error {
+	ids, err := o.store(app).Identities(ctx)
 	if err != nil {
 		return &exitError{code: exitUsage, err: err}
 	}
-	list, err := age.List(o.out, ids)
+	list, err := age.List(o.out, ids...)
 	if err != nil {
 		return &exitError{code: exitUsage, err: err}
 	}

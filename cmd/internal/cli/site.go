@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -36,6 +37,7 @@ type site struct {
 	region string
 	clouds openstack.Clouds
 	zones  dns.Zones
+	stores map[string]*age.Store // one each, so that a person is asked for a passphrase once
 	keeper *deliver.Keeper
 	dial   func(ctx context.Context, network, addr string) (net.Conn, error) // nil: the network
 }
@@ -44,6 +46,10 @@ type site struct {
 func (a *App) newSite(plan provision.Plan, region string, box *box) (*site, error) {
 	s := &site{app: a, plan: plan.For(region), region: region, clouds: openstack.Clouds{}, zones: dns.Zones{}}
 	s.keeper = &deliver.Keeper{Fetch: s.certificate}
+	s.stores = map[string]*age.Store{}
+	for _, st := range plan.Secrets {
+		s.stores[st.Name] = &age.Store{File: st.Age.File, Identity: st.Age.Identity, Dir: plan.Dir, Env: a.LookEnv, Ask: a.askSecret()}
+	}
 	for _, c := range plan.Clouds {
 		o := openstack.Options{Env: a.LookEnv, Dir: plan.Dir, UserAgent: "failover/" + version()}
 		cfg := *c.OpenStack
@@ -143,17 +149,11 @@ func (l *lateZone) NameServers(ctx context.Context) ([]string, error) {
 // certificate fetches one of the plan's certificates from where it is kept.
 func (s *site) certificate(ctx context.Context, name string) (*secrets.Certificate, error) {
 	c, _ := s.plan.Certificate(name)
-	st, _ := s.plan.SecretStore(c.From)
-	store := age.Store{File: s.path(st.Age.File), Identity: s.path(st.Age.Identity), Env: s.app.LookEnv, Prompt: s.app.askSecret}
-	return store.Certificate(ctx, c.Path)
-}
-
-// path reads a path of the plan from the plan's folder.
-func (s *site) path(p string) string {
-	if p == "" || filepath.IsAbs(p) {
-		return p
+	store := s.stores[c.From]
+	if store == nil {
+		return nil, &provision.Error{What: fmt.Sprintf("the plan has no secrets block %q any more", c.From)}
 	}
-	return filepath.Join(s.plan.Dir, p)
+	return store.Certificate(ctx, c.Path)
 }
 
 // sources are what preflight reads.
