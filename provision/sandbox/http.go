@@ -274,7 +274,7 @@ func (k *call) route() (int, any) {
 		if !ok {
 			continue
 		}
-		if rt.method != k.Method && !(k.Method == "HEAD" && rt.method == "GET") {
+		if rt.method != k.Method && (k.Method != "HEAD" || rt.method != "GET") {
 			methods = append(methods, rt.method)
 			continue
 		}

@@ -36,8 +36,7 @@ type region struct {
 
 type image struct {
 	Image
-	id      string
-	os, ver string
+	id string
 }
 
 type flavor struct {
@@ -58,9 +57,9 @@ type serverGroup struct {
 }
 
 type volume struct {
-	id, region, server, name string
-	sizeGB                   int
-	deleteWithServer         bool
+	id, region, server string
+	sizeGB             int
+	deleteWithServer   bool
 }
 
 type network struct {
