@@ -98,13 +98,11 @@ func TestMicroversions(t *testing.T) {
 	cl := connect(t, c, "IAD")
 	for v, want := range map[string]int{"2.1": 200, "2.93": 200, "latest": 200, "2.94": 406, "1.0": 406, "two": 400} {
 		cl.nova.Microversion = v
-		r, err := flavors.ListDetail(cl.nova, nil).AllPages(t.Context())
+		_, err := flavors.ListDetail(cl.nova, nil).AllPages(t.Context())
 		if want != 200 {
 			code(t, err, want, v)
 		} else if err != nil {
 			t.Error(v, err)
-		} else {
-			_ = r
 		}
 	}
 	cl.nova.Microversion = "2.1"
@@ -152,15 +150,11 @@ func TestServerLists(t *testing.T) {
 		t.Error(got)
 	}
 	for want, o := range map[string]servers.ListOpts{
-		"[s-5 s-3 s-1]":         {Tags: "all,1"},
-		"[s-6 s-4 s-2 s-0]":     {NotTags: "1"},
-		"[s-4]":                 {Name: "^s-4$"},
-		"[]":                    {Status: "ERROR"},
-		"[s-6 s-5 s-3 s-1 s-4]": {TagsAny: "nope"},
+		"[s-5 s-3 s-1]":     {Tags: "all,1"},
+		"[s-6 s-4 s-2 s-0]": {NotTags: "1"},
+		"[s-4]":             {Name: "^s-4$"},
+		"[]":                {Status: "ERROR", TagsAny: "0,1"},
 	} {
-		if want == "[s-6 s-5 s-3 s-1 s-4]" {
-			want = "[]"
-		}
 		if got := list(cl, o); fmt.Sprint(got) != want {
 			t.Errorf("%+v: %v, want %s", o, got, want)
 		}
@@ -432,13 +426,12 @@ func TestNetworking(t *testing.T) {
 	}
 	servers.Delete(ctx, cl.nova, s.ID)
 	cl.until("its own port outlives a server", func() bool {
-		return port2(c, own.ID) == ""
+		return userOf(c, own.ID) == ""
 	})
-	_, err = networksGet(cl, "nope")
-	code(t, err, 404, "Network nope could not be found.")
+	code(t, getNetwork(cl, "nope"), 404, "Network nope could not be found.")
 }
 
-func port2(c *Cloud, id string) string {
+func userOf(c *Cloud, id string) string {
 	for _, p := range c.Snapshot().Ports {
 		if p.ID == id {
 			return p.Server
@@ -447,12 +440,12 @@ func port2(c *Cloud, id string) string {
 	return "gone"
 }
 
-func networksGet(cl *client, id string) (any, error) {
+func getNetwork(cl *client, id string) error {
 	r, err := cl.neutron.Get(cl.t.Context(), cl.neutron.ServiceURL("networks", id), nil, nil)
 	if err == nil {
 		r.Body.Close()
 	}
-	return nil, err
+	return err
 }
 
 // TestErrorShapes holds the bodies against what the real services send.

@@ -87,7 +87,9 @@ func (f Fault) state() (*faultState, error) {
 	switch f.Name {
 	case "no-valid-host":
 		if n, e := strconv.Atoi(f.Arg); e == nil {
-			st.n = n
+			if st.n = n; n < 1 {
+				err = errors.New("want a flavor, or a number of at least 1")
+			}
 		} else {
 			st.n, st.word = -1, f.Arg
 		}

@@ -36,6 +36,7 @@ func TestParseFault(t *testing.T) {
 		"slow-boot":          "slow-boot: time: invalid duration",
 		"slow-boot=-1s":      "above zero",
 		"rate-limit=0":       "at least 1",
+		"no-valid-host=0":    "at least 1",
 		"api-500":            "say every how many",
 		"region-dark=IAD:no": ":refuse or :hang",
 	} {
@@ -99,6 +100,10 @@ func TestReplyLost(t *testing.T) {
 	_, err := cl.try(cl.opts("a"), "")
 	if !errors.Is(err, syscall.ECONNRESET) {
 		t.Errorf("got %v, want a reset connection", err)
+	}
+	r := c.Requests()
+	if last := r[len(r)-1]; last.Status != 202 || last.Method != "POST" || last.Service != "nova" || last.Region != "ORD" || c.Writes() != 1 {
+		t.Errorf("%+v", last)
 	}
 	if l := c.Snapshot().Servers; len(l) != 1 || l[0].Tags[1] != "run-1" {
 		t.Errorf("the server was not made: %+v", l)
@@ -212,6 +217,9 @@ func TestDNSFaults(t *testing.T) {
 		t.Error("no lag:", served())
 	}
 	c.ClearFaults()
+	if rs := cl.rrset(name, "A"); rs.Status != "ACTIVE" {
+		t.Error("clearing a lag made it", rs.Status)
+	}
 	cl.until("caught up", func() bool { return served() == "300 127.1.1.5" })
 }
 

@@ -114,7 +114,10 @@ func (s *service) open() error {
 	if err != nil {
 		return fmt.Errorf("%s %s: %w", s.name, s.region, err)
 	}
-	s.addr, s.ln = ln.Addr().String(), ln
+	if s.addr == "" { // set once: others read it without a lock
+		s.addr = ln.Addr().String()
+	}
+	s.ln = ln
 	srv := &http.Server{
 		Handler:           s,
 		ErrorLog:          log.New(io.Discard, "", 0),
@@ -189,6 +192,13 @@ func (t memTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	}, nil
 }
 
+func (s *service) refuses() bool {
+	s.c.mu.Lock()
+	defer s.c.mu.Unlock()
+	dark, hang := s.c.dark(s.region)
+	return dark && !hang || s.c.ctx.Err() != nil
+}
+
 func (c *Cloud) sleep(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(d)
 	defer t.Stop()
@@ -207,6 +217,9 @@ func (s *service) do(r *http.Request) (*reply, error) {
 	body, err := io.ReadAll(io.LimitReader(r.Body, 16<<20))
 	if err != nil {
 		return nil, err
+	}
+	if s.refuses() {
+		return nil, refused("tcp", s.addr) // a socket would not have let it in either: nothing to log
 	}
 	n := c.log.begin(s, r, body)
 	if s.region != "" {
@@ -261,7 +274,7 @@ func (k *call) route() (int, any) {
 		if !ok {
 			continue
 		}
-		if rt.method != k.Method && !(k.Method == "HEAD" && rt.method == "GET") {
+		if rt.method != k.Method && (k.Method != "HEAD" || rt.method != "GET") {
 			methods = append(methods, rt.method)
 			continue
 		}

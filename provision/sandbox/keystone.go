@@ -1,7 +1,10 @@
 package sandbox
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"net/http"
+	"strings"
 	"time"
 )
 
@@ -104,12 +107,18 @@ func (c *Cloud) catalog() []obj {
 				u = c.url(e.name, "")
 			}
 			for _, i := range []string{"public", "internal"} {
-				eps = append(eps, obj{"id": hexID(), "interface": i, "region": r, "region_id": r, "url": u + e.path})
+				eps = append(eps, obj{"id": stableID(e.kind, i, r), "interface": i, "region": r, "region_id": r, "url": u + e.path})
 			}
 		}
-		list = append(list, obj{"id": hexID(), "type": e.kind, "name": e.name, "endpoints": eps})
+		list = append(list, obj{"id": stableID(e.kind), "type": e.kind, "name": e.name, "endpoints": eps})
 	}
 	return list
+}
+
+// stableID is an identifier that is the same in every catalog.
+func stableID(of ...string) string {
+	sum := sha256.Sum256([]byte(strings.Join(of, "/")))
+	return hex.EncodeToString(sum[:16])
 }
 
 // tokenIssue takes the three methods that the project needs. All failures read

@@ -36,8 +36,7 @@ type region struct {
 
 type image struct {
 	Image
-	id      string
-	os, ver string
+	id string
 }
 
 type flavor struct {
@@ -58,9 +57,9 @@ type serverGroup struct {
 }
 
 type volume struct {
-	id, region, server, name string
-	sizeGB                   int
-	deleteWithServer         bool
+	id, region, server string
+	sizeGB             int
+	deleteWithServer   bool
 }
 
 type network struct {
@@ -298,6 +297,9 @@ const claimPort = "64127"
 // claimAddresses picks a /16 of 127.0.0.0/8 that no other sandbox uses. Linux
 // answers on all of 127/8; where only 127.0.0.1 exists (macOS), base stays 0.
 func (c *Cloud) claimAddresses() error {
+	if c.opts.single {
+		return nil
+	}
 	if c.opts.InMemory {
 		c.base = 1 + randBytes(1)[0]%250
 		return nil

@@ -66,6 +66,8 @@ type Options struct {
 	// a testing/synctest bubble needs, where a goroutine in a system call would
 	// keep the clock from moving.
 	InMemory bool
+
+	single bool // for tests: behave as where only 127.0.0.1 exists
 }
 
 // Zone is a DNS zone to seed; Name ends in a dot.

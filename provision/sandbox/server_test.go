@@ -215,6 +215,38 @@ func TestInMemory(t *testing.T) {
 	})
 }
 
+// TestSingleAddress is life on macOS: servers share 127.0.0.1, the newest that
+// listens answers.
+func TestSingleAddress(t *testing.T) {
+	o := fast()
+	o.single = true
+	c := start(t, o)
+	if !c.SingleAddress() {
+		t.Fatal("not single")
+	}
+	cl := connect(t, c, "ORD")
+	key := cl.key("k")
+	ca := must[*CA](t)(NewCA())
+	cert, priv, err := ca.Issue("collector.dripstat.test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"a", "b"} {
+		s := cl.wait(cl.create(cl.opts(name), "k").ID, "ACTIVE")
+		sc := must[*ssh.Client](t)(sshTo(t, c.Dial, "127.0.0.1", "root", key, cl.hostKeys(s.ID)))
+		if out, status := command(t, sc, strings.TrimPrefix(receive("/run", "/run/x.pem", "root:root", "600"), "sudo -n "), append(cert, priv...)); status != 0 {
+			t.Fatal(out)
+		}
+		sc.Close()
+		if _, body, err := get(t, c, ca, "127.0.0.1", "collector.dripstat.test"); err != nil || body != name+" in ORD serves /health\n" {
+			t.Error(body, err)
+		}
+	}
+	if got := cl.c.Snapshot().Servers; got[0].Addresses[0] != "127.0.0.1" || got[1].Addresses[0] != "127.0.0.1" {
+		t.Errorf("%+v", got)
+	}
+}
+
 // TestTwoSandboxes share no address.
 func TestTwoSandboxes(t *testing.T) {
 	a, b := start(t, fast()), start(t, fast())

@@ -40,7 +40,7 @@ func words(line string) ([]string, error) {
 		case ch == '\'':
 			end := strings.IndexByte(line[i+1:], '\'')
 			if end < 0 {
-				return nil, errors.New("Syntax error: Unterminated quoted string")
+				return nil, errors.New("unterminated quoted string")
 			}
 			cur.WriteString(line[i+1 : i+1+end])
 			i, in = i+1+end, true
@@ -48,7 +48,7 @@ func words(line string) ([]string, error) {
 			in = true
 			for i++; ; i++ {
 				if i >= len(line) {
-					return nil, errors.New("Syntax error: Unterminated quoted string")
+					return nil, errors.New("unterminated quoted string")
 				}
 				if line[i] == '"' {
 					break

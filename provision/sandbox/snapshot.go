@@ -79,6 +79,9 @@ func (c *Cloud) Snapshot() (s Snapshot) {
 		if v.key != nil {
 			o.KeyName = v.key.name
 		}
+		if !st.placed {
+			o.HostID = ""
+		}
 		var floating []string
 		for _, p := range c.portList(v.region) {
 			if p.server != v.id || !st.networked {

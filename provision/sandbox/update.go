@@ -68,7 +68,7 @@ func (c *Cloud) dnsUpdate(r *dns.Msg, tsig error) int {
 				continue
 			}
 			for _, rs := range z.sets {
-				if rs.name == key.name && !(key.name == z.name && (rs.kind == "SOA" || rs.kind == "NS")) {
+				if rs.name == key.name && (key.name != z.name || rs.kind != "SOA" && rs.kind != "NS") {
 					next[rrKey{rs.name, rs.kind}] = nil
 				}
 			}

@@ -220,10 +220,10 @@ func (c *Cloud) unstick(now time.Time) {
 	for _, z := range c.zones {
 		for _, ch := range z.changes {
 			if at := now.Add(c.opts.DNSDelay); ch.stuck || ch.serve.After(at) {
-				ch.stuck, ch.serve = false, at
-				if ch.active.After(at) || ch.active.Before(now) {
+				if ch.stuck || ch.active.After(at) {
 					ch.active = at
 				}
+				ch.stuck, ch.serve = false, at
 			}
 		}
 	}
