@@ -155,39 +155,73 @@ func secGroupDelete(k *call) (int, any) {
 	return 204, nil
 }
 
+// secRuleInput is one rule of a request; a request may hold several (neutron's bulk create, which keeps
+// all of them or none).
+type secRuleInput struct {
+	Direction    string  `json:"direction"`
+	Ethertype    string  `json:"ethertype"`
+	Group        string  `json:"security_group_id"`
+	Description  string  `json:"description"`
+	Protocol     *string `json:"protocol"`
+	PortMin      *int    `json:"port_range_min"`
+	PortMax      *int    `json:"port_range_max"`
+	RemoteGroup  *string `json:"remote_group_id"`
+	RemotePrefix *string `json:"remote_ip_prefix"`
+}
+
 func secRuleCreate(k *call) (int, any) {
 	var in struct {
-		Rule struct {
-			Direction    string  `json:"direction"`
-			Ethertype    string  `json:"ethertype"`
-			Group        string  `json:"security_group_id"`
-			Description  string  `json:"description"`
-			Protocol     *string `json:"protocol"`
-			PortMin      *int    `json:"port_range_min"`
-			PortMax      *int    `json:"port_range_max"`
-			RemoteGroup  *string `json:"remote_group_id"`
-			RemotePrefix *string `json:"remote_ip_prefix"`
-		} `json:"security_group_rule"`
+		Rule  *secRuleInput  `json:"security_group_rule"`
+		Rules []secRuleInput `json:"security_group_rules"`
 	}
-	if k.decode(&in) != nil {
+	if k.decode(&in) != nil || in.Rule == nil && in.Rules == nil {
 		return k.malformed()
 	}
-	i := in.Rule
+	list := in.Rules
+	if in.Rule != nil {
+		list = []secRuleInput{*in.Rule}
+	}
+	var made []*secRule
+	views := []any{}
+	for _, i := range list {
+		r, status, fault := k.addSecRule(i)
+		if r == nil {
+			for _, m := range made {
+				g := k.secGroup(m.group)
+				g.rules = slices.DeleteFunc(g.rules, func(x *secRule) bool { return x == m })
+			}
+			return status, fault
+		}
+		made = append(made, r)
+		views = append(views, k.secRuleView(r))
+	}
+	if in.Rule != nil {
+		return 201, obj{"security_group_rule": views[0]}
+	}
+	return 201, obj{"security_group_rules": views}
+}
+
+// addSecRule adds one rule, or says why not.
+func (k *call) addSecRule(i secRuleInput) (*secRule, int, any) {
+	refuse := func(status int, f string, a ...any) (*secRule, int, any) {
+		status, fault := k.err(status, f, a...)
+		return nil, status, fault
+	}
 	g := k.secGroup(i.Group)
 	if i.Ethertype == "" {
 		i.Ethertype = "IPv4"
 	}
 	switch {
 	case i.Direction != "ingress" && i.Direction != "egress":
-		return k.err(400, "Invalid input for direction. Reason: '%s' is not in ['ingress', 'egress'].", i.Direction)
+		return refuse(400, "Invalid input for direction. Reason: '%s' is not in ['ingress', 'egress'].", i.Direction)
 	case g == nil:
-		return k.err(404, "Security group %s does not exist", i.Group)
+		return refuse(404, "Security group %s does not exist", i.Group)
 	case i.PortMin != nil && i.PortMax != nil && *i.PortMin > *i.PortMax:
-		return k.err(400, "For TCP/UDP protocols, port_range_min must be <= port_range_max")
+		return refuse(400, "For TCP/UDP protocols, port_range_min must be <= port_range_max")
 	case i.PortMin != nil && i.Protocol == nil:
-		return k.err(400, "Must also specify protocol if port range is given.")
+		return refuse(400, "Must also specify protocol if port range is given.")
 	case i.RemoteGroup != nil && i.RemotePrefix != nil:
-		return k.err(400, "Only remote_ip_prefix or remote_group_id may be provided.")
+		return refuse(400, "Only remote_ip_prefix or remote_group_id may be provided.")
 	}
 	r := &secRule{uuid(), g.id, i.Direction, i.Ethertype, i.Description, i.Protocol, i.PortMin, i.PortMax, i.RemoteGroup, i.RemotePrefix}
 	n := 0
@@ -195,15 +229,15 @@ func secRuleCreate(k *call) (int, any) {
 		n += len(other.rules)
 	}
 	if q := k.c.opts.Quota.SecurityGroupRules; q >= 0 && n >= q {
-		return k.err(409, "Quota exceeded for resources: ['security_group_rule'].")
+		return refuse(409, "Quota exceeded for resources: ['security_group_rule'].")
 	}
 	for _, o := range g.rules {
 		if o.same(r) {
-			return k.err(409, "Security group rule already exists. Rule id is %s.", o.id)
+			return refuse(409, "Security group rule already exists. Rule id is %s.", o.id)
 		}
 	}
 	g.rules = append(g.rules, r)
-	return 201, obj{"security_group_rule": k.secRuleView(r)}
+	return r, 0, nil
 }
 
 func secRuleDelete(k *call) (int, any) {
