@@ -20,6 +20,7 @@ type Request struct {
 	Query   string
 	Body    []byte // empty for /v3/auth/tokens: it holds the password
 	Status  int    // 0: never answered
+	Remote  string // the client's end of the connection: one a connection
 }
 
 type requestLog struct {
@@ -34,7 +35,7 @@ func (l *requestLog) begin(s *service, r *http.Request, body []byte) int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.all = append(l.all, Request{Time: time.Now(), Service: s.name, Region: s.region,
-		Method: r.Method, Path: r.URL.Path, Query: r.URL.RawQuery, Body: body})
+		Method: r.Method, Path: r.URL.Path, Query: r.URL.RawQuery, Body: body, Remote: r.RemoteAddr})
 	return len(l.all) - 1
 }
 

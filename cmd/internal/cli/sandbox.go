@@ -139,18 +139,31 @@ func (b *box) seed(so *sandbox.Options, plan provision.Plan) {
 	if len(so.Regions) == 0 {
 		so.Regions = []string{"IAD", "ORD"}
 	}
+	known := map[string]bool{}
+	for _, i := range sandbox.DefaultImages() {
+		known[i.Name] = true
+	}
+	for _, f := range sandbox.DefaultFlavors() {
+		known[f.Name] = true
+	}
 	for _, r := range append([]string{""}, so.Regions...) {
 		for _, s := range plan.For(r).Servers {
 			name := s.Image.Name
 			if s.Image.Pattern != "" {
 				name = strings.NewReplacer("*", "1", "?", "1").Replace(s.Image.Pattern)
 			}
-			so.Images = append(so.Images, sandbox.Image{Name: name})
-			for _, n := range s.Networks {
-				add(&so.Networks, n)
+			if !known[name] {
+				known[name] = true
+				so.Images = append(so.Images, sandbox.Image{Name: name})
+			}
+			for _, n := range append([]string{s.FloatingIP}, s.Networks...) {
+				if n != "" && n != "public" && n != "private" { // those two are always there
+					add(&so.Networks, n)
+				}
 			}
 			for _, f := range s.Flavors {
-				if f.Name != "" {
+				if f.Name != "" && !known[f.Name] {
+					known[f.Name] = true
 					so.Flavors = append(so.Flavors, sandbox.Flavor{Name: f.Name, VCPUs: 16, RAMMB: 64 << 10, DiskGB: 80})
 				}
 			}
