@@ -123,6 +123,15 @@ func (s *service) open() error {
 		ErrorLog:          log.New(io.Discard, "", 0),
 		ReadHeaderTimeout: time.Minute,
 		BaseContext:       func(net.Listener) context.Context { return s.c.ctx },
+		ConnState: func(_ net.Conn, st http.ConnState) {
+			switch st {
+			case http.StateNew:
+				s.c.log.connected(1)
+			case http.StateClosed, http.StateHijacked:
+				s.c.log.connected(-1)
+			default:
+			}
+		},
 	}
 	s.srv = srv
 	s.c.wg.Go(func() { srv.Serve(ln) })

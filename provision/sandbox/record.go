@@ -20,12 +20,27 @@ type Request struct {
 	Query   string
 	Body    []byte // empty for /v3/auth/tokens: it holds the password
 	Status  int    // 0: never answered
-	Remote  string // the client's end of the connection: one a connection
 }
 
 type requestLog struct {
-	mu  sync.Mutex
-	all []Request
+	mu    sync.Mutex
+	all   []Request
+	conns int // open now, of all services
+	most  int // at any one time
+}
+
+func (l *requestLog) connected(n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.conns += n
+	l.most = max(l.most, l.conns)
+}
+
+// MostConnections is how many connections to the APIs were open at one time, at the most.
+func (c *Cloud) MostConnections() int {
+	c.log.mu.Lock()
+	defer c.log.mu.Unlock()
+	return c.log.most
 }
 
 func (l *requestLog) begin(s *service, r *http.Request, body []byte) int {
@@ -35,7 +50,7 @@ func (l *requestLog) begin(s *service, r *http.Request, body []byte) int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.all = append(l.all, Request{Time: time.Now(), Service: s.name, Region: s.region,
-		Method: r.Method, Path: r.URL.Path, Query: r.URL.RawQuery, Body: body, Remote: r.RemoteAddr})
+		Method: r.Method, Path: r.URL.Path, Query: r.URL.RawQuery, Body: body})
 	return len(l.all) - 1
 }
 
