@@ -47,7 +47,7 @@ func parseTime(v string) (time.Time, bool) {
 	return time.Time{}, false
 }
 
-// skew keeps the estimate from the fastest exchange so far.
+// skew keeps what the fastest exchange so far told: the value nearest to none that it allows.
 type skew struct {
 	ok  bool
 	rtt time.Duration
@@ -64,6 +64,12 @@ func (s *skew) add(date string, sent, got time.Time) {
 	if s.ok && rtt >= s.rtt {
 		return
 	}
-	s.ok, s.rtt = true, rtt
-	s.val = at.Add(time.Second / 2).Sub(sent.Add(rtt / 2).Round(0)).Round(100 * time.Millisecond)
+	s.ok, s.rtt, s.val = true, rtt, 0
+	least, most := at.Sub(got.Round(0)), at.Add(time.Second).Sub(sent.Round(0))
+	switch {
+	case least > 0:
+		s.val = least.Round(100 * time.Millisecond)
+	case most < 0:
+		s.val = most.Round(100 * time.Millisecond)
+	}
 }
