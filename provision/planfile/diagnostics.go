@@ -90,6 +90,9 @@ func (d *decoder) addHCL(diags hcl.Diagnostics, thing string, secret bool) {
 			at = *x.Subject
 		}
 		summary, detail, hint := translate(x, thing)
+		if strings.HasPrefix(summary, "a text has no closing") && d.said(summary) {
+			continue // the rest of the file is inside out from here on
+		}
 		if secret {
 			summary, detail, hint = "the value of a secret attribute is not valid", "", `write it in quotes, or better, take it from the environment: env("NAME")`
 		}
@@ -107,7 +110,9 @@ func translate(x *hcl.Diagnostic, thing string) (summary, detail, hint string) {
 		return what, "", next
 	}
 	switch x.Summary {
-	case "Missing newline after argument", "Extra characters after expression", "Invalid multi-line string", "Invalid number literal":
+	case "Invalid multi-line string", "Unterminated template string":
+		return "a text has no closing quote", "", "close it with \" on the same line; longer text goes into a file, or between <<EOT and EOT"
+	case "Missing newline after argument", "Extra characters after expression", "Invalid number literal":
 		return "this line is not understood", x.Detail, "text needs quotes (within = \"5m\"), and each attribute a line of its own"
 	case "Invalid expression", "Missing expression":
 		return "a value is expected here", x.Detail, "text needs quotes: image = \"debian-12\""

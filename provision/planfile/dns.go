@@ -44,7 +44,7 @@ func (d *decoder) zone(x *block) provision.Zone {
 	}
 	if given != 1 {
 		d.errorf(x.at, "a dns block has exactly one of designate { ... }, rfc2136 { ... } and route53 { ... }",
-			"%s says %s who keeps the zone", x.what, map[bool]string{true: "not", false: "more than once"}[given == 0])
+			"%s %s who keeps the zone", x.what, map[bool]string{true: "does not say", false: "says more than once"}[given == 0])
 	}
 	for _, r := range x.blocks["record"] {
 		z.Records = append(z.Records, d.record(r, z))
@@ -88,9 +88,9 @@ func (d *decoder) record(x *block, z provision.Zone) provision.Record {
 		switch {
 		case strings.HasSuffix(h, ".") || z.Zone != "" && strings.HasSuffix(h, zone):
 			rel := strings.TrimSuffix(strings.TrimSuffix(h, "."), zone)
-			d.errorf(x.where("name"), fmt.Sprintf("name = %q", rel), "the name of %s is relative to the zone", x.what)
+			d.errorf(x.where("name"), "name = "+x.show("name", rel), "the name of %s is relative to the zone", x.what)
 		case !dnsName(h):
-			d.errorf(x.where("name"), `name = "www", or name = "@" for the zone itself`, "%q is not a name in a zone", h)
+			d.errorf(x.where("name"), `name = "www", or name = "@" for the zone itself`, "the name of %s, %s, is not one that a zone can hold", x.what, x.show("name", h))
 		}
 	}
 	if r.TTL%time.Second != 0 {
@@ -105,7 +105,7 @@ func (d *decoder) record(x *block, z provision.Zone) provision.Record {
 	case x.has("to") && x.has("values"):
 		x.wrong("values", "keep one of them", "is given beside to")
 	case !x.has("to") && !x.has("values"):
-		d.errorf(x.at, "add: to = server.NAME, or values = [\"...\"]", "%s says not where to point", x.what)
+		d.errorf(x.at, "add: to = server.NAME, or values = [\"...\"]", "%s does not say where to point", x.what)
 	case r.Type == "CNAME" && x.has("to"):
 		x.wrong("to", `values = ["target.example.com"], or type = "A"`, "gives addresses, and a CNAME points to a name")
 	case r.Type == "CNAME" && len(r.Values) != 1 && !d.failedAt(x.where("values")):
@@ -145,8 +145,8 @@ func (d *decoder) record(x *block, z provision.Zone) provision.Record {
 func (d *decoder) proven(z provision.Zone, p provision.Plan) {
 	for _, r := range z.Records {
 		for _, to := range r.To {
-			if s, ok := p.Server(to); ok && s.Ready == nil && !r.Unproven {
-				d.errorf(rangeOf(r.Pos), fmt.Sprintf("give server %q a ready block; unproven = true says that DNS may point to what nothing has proven", to),
+			if s, ok := p.Server(to); ok && s.Ready == nil && !r.Unproven && !d.failedAt(d.rangeOf(s.Pos)) && !d.said("ready") {
+				d.errorf(d.rangeOf(r.Pos), fmt.Sprintf("give server %q a ready block; unproven = true says that DNS may point to what nothing has proven", to),
 					"record %q points to server %q, which has no ready block", r.Name, to)
 			}
 		}
@@ -167,12 +167,12 @@ func (d *decoder) records(p provision.Plan) {
 			if strings.Contains(n, Placeholder) {
 				continue
 			}
-			for _, o := range seen[n] {
+			for _, o := range seen[n][:min(1, len(seen[n]))] {
 				switch {
 				case o.typ == r.Type:
-					d.errorf(rangeOf(r.Pos), "keep one of them; to takes a list: to = [server.a, server.b]", "%s %s is written twice; the other is at %s", strings.TrimSuffix(n, "."), r.Type, o.pos)
+					d.errorf(d.rangeOf(r.Pos), "keep one of them; to takes a list: to = [server.a, server.b]", "%s %s is written twice; the other is at %s", strings.TrimSuffix(n, "."), r.Type, o.pos)
 				case o.typ == "CNAME" || r.Type == "CNAME":
-					d.errorf(rangeOf(r.Pos), "keep one of them", "%s has a CNAME and another record; the other is at %s", strings.TrimSuffix(n, "."), o.pos)
+					d.errorf(d.rangeOf(r.Pos), "keep one of them", "%s has a CNAME and another record; the other is at %s", strings.TrimSuffix(n, "."), o.pos)
 				}
 			}
 			seen[n] = append(seen[n], at{r.Type, r.Pos})

@@ -52,7 +52,7 @@ func (d *decoder) functions() map[string]function.Function {
 		"upper":      stdlib.UpperFunc,
 		"trimspace":  stdlib.TrimSpaceFunc,
 		"concat":     stdlib.ConcatFunc,
-		"coalesce":   stdlib.CoalesceFunc,
+		"coalesce":   coalesceFunction(),
 		"jsonencode": stdlib.JSONEncodeFunc,
 	}
 }
@@ -137,6 +137,22 @@ func base64Function() function.Function {
 		Type:   function.StaticReturnType(cty.String),
 		Impl: func(args []cty.Value, _ cty.Type) (cty.Value, error) {
 			return cty.StringVal(base64.StdEncoding.EncodeToString([]byte(args[0].AsString()))), nil
+		},
+	})
+}
+
+// coalesceFunction gives the first text that is neither null nor empty.
+func coalesceFunction() function.Function {
+	return function.New(&function.Spec{
+		VarParam: &function.Parameter{Name: "texts", Type: cty.String, AllowNull: true},
+		Type:     function.StaticReturnType(cty.String),
+		Impl: func(args []cty.Value, _ cty.Type) (cty.Value, error) {
+			for _, a := range args {
+				if !a.IsNull() && a.AsString() != "" {
+					return a, nil
+				}
+			}
+			return cty.NilVal, &callError{"coalesce finds no text that is not empty", ""}
 		},
 	})
 }

@@ -213,8 +213,10 @@ func (d *decoder) sensitiveJSON(f *hcl.File) []span {
 // withhold keeps s out of every message. Very short texts would blot out half of the words; they are kept
 // out by what the messages are made of instead.
 func (d *decoder) withhold(s string) {
-	if len(s) >= 6 && !slices.Contains(d.withheld, s) && s != Placeholder {
-		d.withheld = append(d.withheld, s)
+	for _, v := range []string{s, strings.ToLower(s), strings.ToUpper(s), strings.TrimSpace(s)} {
+		if len(v) >= 6 && !slices.Contains(d.withheld, v) && v != Placeholder {
+			d.withheld = append(d.withheld, v)
+		}
 	}
 }
 

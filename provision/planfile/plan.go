@@ -96,7 +96,7 @@ func (d *decoder) header(top *block, p *provision.Plan) {
 	}
 	p.Service = top.need("service")
 	if s := p.Service; s != "" && s != Placeholder && !word(s) {
-		top.wrong("service", "letters, digits, . - and _, 63 at most: it becomes part of names and tags", "is %s", top.show("service", s))
+		top.wrong("service", "letters, digits, . - and _, 63 at most: it becomes part of names and tags", "is %s, which will not do", top.show("service", s))
 	}
 	region := func(attr, s string) {
 		if s != Placeholder && !word(s) {
@@ -110,7 +110,7 @@ func (d *decoder) header(top *block, p *provision.Plan) {
 	for i, r := range p.Regions {
 		region("regions", r)
 		if slices.Contains(p.Regions[:i], r) && r != Placeholder {
-			top.wrong("regions", "take it out", "has %s twice", top.show("regions", r))
+			top.wrongItem("regions", i, "take it out", "has %s twice", top.show("regions", r))
 		}
 	}
 	if p.Operator = top.text("operator", ""); p.Operator != "" && p.Operator != Placeholder && !addressOrCIDR(p.Operator) {
@@ -120,7 +120,7 @@ func (d *decoder) header(top *block, p *provision.Plan) {
 		if f := s.only("file"); f != nil {
 			p.Store.Dir = f.need("dir")
 		} else {
-			d.errorf(s.at, `add: file { dir = "..." }`, "the store block says not where")
+			d.errorf(s.at, `add: file { dir = "..." }`, "the store block does not say where")
 		}
 	}
 }
@@ -229,7 +229,7 @@ func (d *decoder) cloud(x *block) provision.Cloud {
 	c := provision.Cloud{Name: x.label, Pos: pos(x.at)}
 	o := x.only("openstack")
 	if o == nil {
-		d.errorf(x.at, `add: openstack { cloud = "..." } with the name of an entry of clouds.yaml, or openstack {} for the OS_* variables`, "%s says not how to reach it", x.what)
+		d.errorf(x.at, `add: openstack { cloud = "..." } with the name of an entry of clouds.yaml, or openstack {} for the OS_* variables`, "%s does not say how to reach it", x.what)
 		return c
 	}
 	c.OpenStack = &provision.OpenStack{
@@ -262,7 +262,7 @@ func (d *decoder) secretStore(x *block) provision.SecretStore {
 	s := provision.SecretStore{Name: x.label, Pos: pos(x.at)}
 	a := x.only("age")
 	if a == nil {
-		d.errorf(x.at, `add: age { file = "secrets.age" }`, "%s says not where its secrets are", x.what)
+		d.errorf(x.at, `add: age { file = "secrets.age" }`, "%s does not say where its secrets are", x.what)
 		return s
 	}
 	s.Kind, s.Age = "age", provision.AgeStore{File: a.need("file"), Identity: a.text("identity", "")}
@@ -276,10 +276,10 @@ func (d *decoder) certificate(x *block) provision.Certificate {
 	}
 	for i, n := range c.Names {
 		if n != Placeholder && !dnsName(n) {
-			x.wrong("names", "", "has %s, which is not a DNS name", x.show("names", n))
+			x.wrongItem("names", i, "", "has %s, which is not a DNS name", x.show("names", n))
 		}
 		if n != Placeholder && slices.Contains(c.Names[:i], n) {
-			x.wrong("names", "take it out", "has %s twice", x.show("names", n))
+			x.wrongItem("names", i, "take it out", "has %s twice", x.show("names", n))
 		}
 	}
 	if v, ok := x.value("names"); ok && v.IsKnown() && len(c.Names) == 0 && !d.failedAt(x.where("names")) {

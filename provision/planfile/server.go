@@ -23,7 +23,7 @@ func (d *decoder) server(x *block, p provision.Plan) provision.Server {
 	if len(x.label) > 40 {
 		d.errorf(x.at, "40 characters at most", "the name of %s is too long for a host name", x.what)
 	}
-	known := slices.Clone(p.Regions)
+	known := slices.Compact(slices.Clone(p.Regions))
 	if p.Home != "" && !slices.Contains(known, p.Home) {
 		known = append(known, p.Home)
 	}
@@ -149,7 +149,7 @@ func (x *block) image() provision.ImageWant {
 		return provision.ImageWant{Pattern: name}
 	}
 	if strings.ContainsAny(name, "*?") && name != Placeholder {
-		x.wrong("image", "newest = true", "has a pattern for a name, and says not which of the images")
+		x.wrong("image", "newest = true", "has a pattern for a name, and does not say which of the images")
 	}
 	return provision.ImageWant{Name: name}
 }
@@ -194,23 +194,23 @@ func (x *block) flavors() []provision.FlavorWant {
 		x.wrong("flavor", "add: "+example("server", "flavor"), "is empty")
 	}
 	var out []provision.FlavorWant
-	for _, r := range rungs {
-		w, ok := x.flavor(r)
+	for i, r := range rungs {
+		w, ok := x.flavor(r, i)
 		if !ok {
 			continue
 		}
 		if slices.Contains(out, w) && w.Name != Placeholder {
-			x.wrong("flavor", "take it out", "has %s twice", w)
+			x.wrongItem("flavor", i, "take it out", "has the same twice")
 		}
 		out = append(out, w)
 	}
 	return out
 }
 
-func (x *block) flavor(v cty.Value) (w provision.FlavorWant, ok bool) {
+func (x *block) flavor(v cty.Value, i int) (w provision.FlavorWant, ok bool) {
 	if s, isText := asText(v); isText {
 		if s == "" {
-			x.wrong("flavor", "", "has an empty name")
+			x.wrongItem("flavor", i, "", "has an empty name")
 		}
 		return provision.FlavorWant{Name: s}, s != ""
 	}
@@ -224,25 +224,31 @@ func (x *block) flavor(v cty.Value) (w provision.FlavorWant, ok bool) {
 		}
 		switch n {
 		case "vcpus":
-			i, err := wholeOf(e)
-			if err != nil || i < 1 || i > 4096 {
-				x.wrong("flavor", "", "has vcpus that are not a whole number from 1 to 4096")
+			n, err := wholeOf(e)
+			if err != nil || n < 1 || n > 4096 {
+				x.wrongItem("flavor", i, "", "has vcpus that are not a whole number from 1 to 4096")
 				ok = false
 			}
-			w.VCPUs = i
+			w.VCPUs = n
 		case "ram":
 			s, _ := asText(e)
 			b, err := size(s)
 			if err != nil {
-				x.wrong("flavor", `ram = "60GiB"`, "has ram that %v", err)
+				x.wrongItem("flavor", i, `ram = "60GiB"`, "has ram that %v", err)
 				ok = false
 			}
 			w.RAMMB = mebibytes(b)
 		case "disk":
-			w.DiskGB = x.gigabytes("flavor", e)
+			s, _ := asText(e)
+			b, err := size(s)
+			if err != nil {
+				x.wrongItem("flavor", i, `disk = "40GB"`, "has a disk that %v", err)
+				ok = false
+			}
+			w.DiskGB = gigabytes(b, s)
 		case "largest":
 			if e.Type() != cty.Bool {
-				x.wrong("flavor", "", "has a largest that is neither true nor false")
+				x.wrongItem("flavor", i, "", "has a largest that is neither true nor false")
 				ok = false
 				continue
 			}
@@ -250,7 +256,7 @@ func (x *block) flavor(v cty.Value) (w provision.FlavorWant, ok bool) {
 		}
 	}
 	if ok && w == (provision.FlavorWant{}) {
-		x.wrong("flavor", `flavor = { vcpus = 8, ram = "32GiB" }`, "asks for nothing")
+		x.wrongItem("flavor", i, `{ vcpus = 8, ram = "32GiB" }`, "has an object that asks for nothing")
 		ok = false
 	}
 	return w, ok
@@ -260,7 +266,7 @@ func (x *block) gigabytes(attr string, v cty.Value) int {
 	s, _ := asText(v)
 	b, err := size(s)
 	if err != nil {
-		x.wrong(attr, `"40GB"`, "has a disk that %v", err)
+		x.wrong(attr, attr+` = "40GB"`, "%v", err)
 		return 0
 	}
 	return gigabytes(b, s)
@@ -271,17 +277,17 @@ func (x *block) gigabytes(attr string, v cty.Value) int {
 func (x *block) open(s provision.Server) []provision.OpenRule {
 	var out []provision.OpenRule
 	if x.has("open") {
-		for _, t := range x.texts("open") {
+		for i, t := range x.texts("open") {
 			if t == Placeholder {
 				continue
 			}
 			r, err := openRule(t)
 			if err != nil {
-				x.wrong("open", `open = ["443/tcp from any", "22/tcp from me"]`, "has %s, which %v", x.show("open", t), err)
+				x.wrongItem("open", i, `open = ["443/tcp from any", "22/tcp from me"]`, "has %s, which %v", x.show("open", t), err)
 				continue
 			}
 			if slices.Contains(out, r) {
-				x.wrong("open", "take it out", "has %s twice", x.show("open", t))
+				x.wrongItem("open", i, "take it out", "has %s twice", x.show("open", t))
 			}
 			out = append(out, r)
 		}
@@ -394,6 +400,9 @@ func (d *decoder) userData(x *block, s *provision.Server, p provision.Plan) {
 			x.wrong("vars", "use template = PATH instead of user_data", "has nothing to go into: user_data is sent as it is")
 		}
 		if _, err := templates.Pack([]byte(s.UserData), 0); err != nil && s.UserData != Placeholder {
+			if x.marked["user_data"] { // the error may quote it
+				err = errors.New("cloud-init would not understand it, or it is too large")
+			}
 			x.wrong("user_data", "", "will not do: %v", err)
 		}
 		return
@@ -459,7 +468,7 @@ func Input(s provision.Server, p provision.Plan, region string) templates.Input 
 		if len(p.Regions) > 0 {
 			region = p.Regions[0]
 		}
-		if region == "" || region == Placeholder {
+		if !word(region) {
 			region = "REGION"
 		}
 	}

@@ -1,6 +1,7 @@
 package planfile
 
 import (
+	"bytes"
 	"encoding/base64"
 	"strings"
 	"time"
@@ -140,14 +141,31 @@ func (d *decoder) circles(p provision.Plan) {
 					break
 				}
 			}
-			d.errorf(rangeOf(where), "take out one after or before", "these wait for each other in a circle: %s", strings.Join(c, " after "))
+			d.errorf(d.rangeOf(where), "take out one after or before", "these wait for each other in a circle: %s", strings.Join(c, " after "))
 			return
 		}
 	}
 }
 
 // rangeOf makes a range of a place of which only the beginning is known.
-func rangeOf(p provision.Pos) hcl.Range {
-	at := hcl.Pos{Line: p.Line, Column: p.Column, Byte: -1}
-	return hcl.Range{Filename: p.File, Start: at, End: at}
+func (d *decoder) rangeOf(p provision.Pos) hcl.Range {
+	src, from := d.files[p.File], 0
+	for range p.Line - 1 {
+		n := bytes.IndexByte(src[from:], '\n')
+		if n < 0 {
+			break
+		}
+		from += n + 1
+	}
+	line := src[from:]
+	if n := bytes.IndexByte(line, '\n'); n >= 0 {
+		line = line[:n]
+	}
+	text := bytes.TrimRight(line, " \t\r{")
+	start := len(line) - len(bytes.TrimLeft(line, " \t"))
+	return hcl.Range{
+		Filename: p.File,
+		Start:    hcl.Pos{Line: p.Line, Column: p.Column, Byte: from + min(start, len(text))},
+		End:      hcl.Pos{Line: p.Line, Column: p.Column + len(text), Byte: from + len(text)},
+	}
 }

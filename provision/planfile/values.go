@@ -110,6 +110,17 @@ func (b *block) wrong(name, hint, format string, a ...any) {
 	b.d.errorf(b.where(name), hint, "%s of %s %s", name, b.what, fmt.Sprintf(format, a...))
 }
 
+// wrongItem is wrong with the place of one element of a list.
+func (b *block) wrongItem(name string, i int, hint, format string, a ...any) {
+	at := b.where(name)
+	if x := b.attrs[name]; x != nil {
+		if list, diags := hcl.ExprList(x.Expr); !diags.HasErrors() && i < len(list) {
+			at = list[i].Range()
+		}
+	}
+	b.d.errorf(at, hint, "%s of %s %s", name, b.what, fmt.Sprintf(format, a...))
+}
+
 // asText converts to text; a list or an object is not one.
 func asText(v cty.Value) (string, bool) {
 	if !v.IsKnown() {
@@ -150,6 +161,16 @@ func (b *block) need(name string) string {
 func (d *decoder) failedAt(r hcl.Range) bool {
 	for _, x := range d.diags {
 		if x.Pos.File == r.Filename && x.Pos.Line >= r.Start.Line && x.Pos.Line <= r.End.Line {
+			return true
+		}
+	}
+	return false
+}
+
+// said reports whether a word has been complained of: what follows from it is not said too.
+func (d *decoder) said(word string) bool {
+	for _, x := range d.diags {
+		if strings.Contains(x.Summary, word) {
 			return true
 		}
 	}
@@ -242,7 +263,7 @@ func (b *block) time(name string, def, unit, min, max time.Duration) time.Durati
 		}
 	default:
 		if t, err = duration(s); err != nil {
-			err = fmt.Errorf("%s %w", b.show(name, s), err)
+			err = fmt.Errorf("is %s, which %w", b.show(name, s), err)
 		}
 	}
 	if err == nil && (t < min || t > max) {

@@ -3,6 +3,7 @@ package age
 import (
 	"bytes"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -75,10 +76,11 @@ func Remove(path, name string, ids []age.Identity) error {
 
 // chainOf gives the chain as it is served: in order, without what does not belong.
 func chainOf(c *secrets.Certificate) []byte {
-	all := c.Bundle()
-	defer all.Wipe()
-	i := bytes.Index(all.Bytes(), c.Key().Bytes())
-	return bytes.Clone(all.Bytes()[:max(i, 0)])
+	var out bytes.Buffer
+	for _, x := range c.Chain {
+		_ = pem.Encode(&out, &pem.Block{Type: "CERTIFICATE", Bytes: x.Raw}) // a Buffer takes everything
+	}
+	return out.Bytes()
 }
 
 func (b *Bundle) write(path string, recipients []age.Recipient) error {

@@ -41,8 +41,7 @@ func (s *Store) Certificate(ctx context.Context, name string) (*secrets.Certific
 	if err != nil {
 		return nil, err
 	}
-	// Not wiped: the certificate owns its key. Parsing copied what it keeps; the rest is cleared here.
-	defer b.Wipe()
+	defer b.Wipe() // the certificate holds a copy of its own
 	c, err := b.Get(name)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", s.File, err)

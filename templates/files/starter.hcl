@@ -6,9 +6,11 @@
 #
 # Every block and attribute: docs/plan-language.md
 
-service = "__SERVICE__"       # the name under which runs, locks and created things are kept
-home    = "IAD"               # the region where the service lives when all is well
-regions = ["ORD", "DFW"]      # where it may go; --region any tries them in this order
+# service: the name under which runs, locks and created things are kept.
+# home: the region where it lives when all is well. regions: where it may go; --region any tries them in this order.
+service = "__SERVICE__"
+home    = "IAD"
+regions = ["ORD", "DFW"]
 
 # Where servers are made. "main" is an entry of clouds.yaml; leave `cloud` out to use the OS_* variables.
 cloud "main" {
@@ -36,15 +38,15 @@ certificate "edge" {
 server "web" {
   cloud  = cloud.main
   count  = 2
-  image  = "debian-12"                                         # or { name = "debian-12-*", newest = true }
-  flavor = ["m1.xlarge", { vcpus = 8, ram = "16GiB" }]         # a ladder: the next when there is no room
+  image  = "debian-12"                                 # or { name = "debian-12-*", newest = true }
+  flavor = ["m1.xlarge", { vcpus = 8, ram = "16GiB" }] # a ladder: the next when there is no room
   open   = ["443/tcp from any", "80/tcp from any", "22/tcp from me"]
 
   networks = ["public"]
   # floating_ip = "public"    # where the cloud wants one
   # spread      = true        # no two on one hypervisor
 
-  template = "tls-proxy"      # or "plain", or a file of yours: docs/templates.md
+  template = "tls-proxy" # or "plain", or a file of yours: docs/templates.md
   vars = {
     upstream = "127.0.0.1:8080"
     # setup   = file("setup.sh")                  # run once on each new server

@@ -1,0 +1,112 @@
+package planfile
+
+import (
+	"bytes"
+	"errors"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestMain(m *testing.M) {
+	flag.Bool("update", false, "write the golden files")
+	os.Exit(m.Run())
+}
+
+func update() bool { return flag.Lookup("update").Value.String() == "true" }
+
+// canaryEnv knows one variable, whose value must be seen nowhere.
+func canaryEnv(n string) (string, bool) { return "canary-environment", n == "CANARY" }
+
+func noEnv(string) (string, bool) { return "", false }
+
+func shown(err error, color bool, width int) string {
+	var b bytes.Buffer
+	Write(&b, err, color, width)
+	return b.String()
+}
+
+func TestGoldenDiagnostics(t *testing.T) {
+	list, err := filepath.Glob("testdata/*.hcl")
+	if err != nil || len(list) < 5 {
+		t.Fatal(list, err)
+	}
+	for _, path := range list {
+		t.Run(filepath.Base(path), func(t *testing.T) {
+			src, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = Parse(map[string][]byte{"failover.hcl": src}, "testdata", Options{Env: canaryEnv})
+			var ds Diagnostics
+			if !errors.As(err, &ds) || len(ds) == 0 {
+				t.Fatalf("no diagnostics: %v", err)
+			}
+			for _, d := range ds {
+				if d.Pos.Line == 0 || d.Pos.File == "" {
+					t.Errorf("without a place: %s", d)
+				}
+			}
+			got := shown(err, false, 80)
+			if strings.Contains(got+err.Error(), "canary") {
+				t.Errorf("a secret is shown:\n%s", got)
+			}
+			want := strings.TrimSuffix(path, ".hcl") + ".want"
+			if update() {
+				if err := os.WriteFile(want, []byte(got), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			b, err := os.ReadFile(want)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if d := cmp.Diff(string(b), got); d != "" {
+				t.Error(d)
+			}
+			for _, width := range []int{0, 1, 20, 40, 200} {
+				if x := shown(ds, true, width); strings.Contains(x, "canary") || !strings.Contains(x, "\x1b[1;31merror:") {
+					t.Errorf("at width %d:\n%s", width, x)
+				}
+			}
+		})
+	}
+}
+
+func TestThreeMistakesAtOnce(t *testing.T) {
+	_, err := Load("testdata/three.hcl", Options{Env: noEnv})
+	var ds Diagnostics
+	if !errors.As(err, &ds) || len(ds) != 3 {
+		t.Fatalf("%v", err)
+	}
+	for i, line := range []int{12, 15, 16} {
+		if ds[i].Pos.Line != line || ds[i].Hint == "" {
+			t.Errorf("%s; want line %d and a hint", ds[i], line)
+		}
+	}
+}
+
+func TestWriteOtherErrors(t *testing.T) {
+	_, err := Load("testdata/none.hcl", Options{})
+	got := shown(err, false, 80)
+	if !strings.Contains(got, "error: there is no plan at testdata/none.hcl") || !strings.Contains(got, "next: failover init") {
+		t.Error(got)
+	}
+	if _, err := Load(t.TempDir(), Options{}); err == nil || !strings.Contains(err.Error(), "holds no *.hcl file") {
+		t.Error(err)
+	}
+}
+
+func TestWriteIsSafeForTerminals(t *testing.T) {
+	_, err := Parse(map[string][]byte{"a\x1b[2J.hcl": []byte("service = \"x\x1b[31m\"\n\tnope\x1b[0m = 1\n\xff\xfe = 2\n")}, ".", Options{Env: noEnv})
+	if err == nil {
+		t.Fatal("it was taken")
+	}
+	if got := shown(err, false, 80); strings.Contains(got, "\x1b") {
+		t.Errorf("%q", got)
+	}
+}

@@ -1,0 +1,5 @@
+service = "x"
+server "web" {
+  timeout = 5m
+  image = "debian
+}

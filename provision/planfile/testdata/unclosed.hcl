@@ -1,0 +1,3 @@
+service = "x"
+server "web" {
+  image = "debian-12"
