@@ -23,7 +23,7 @@ import (
 )
 
 const (
-	connsPerHost = 16
+	maxConns = 16
 	dialTimeout  = 5 * time.Second
 	maxBody      = 64 << 20
 	maxAttempts  = 5               // of one read
@@ -42,6 +42,11 @@ type transport struct {
 	sent    atomic.Int64
 	writes  atomic.Int64
 
+	// slots are taken before the timeout begins to run: waiting for a connection is no failure. They are
+	// shared by all services, so that a run is never more than maxConns connections to a cloud.
+	slots chan struct{}
+	conns atomic.Int64 // open ones
+
 	mu    sync.Mutex
 	hosts map[string]*host
 	skew  skew
@@ -49,7 +54,6 @@ type transport struct {
 
 // host is what is shared by all requests to one scheme and host.
 type host struct {
-	slots         chan struct{} // taken before the timeout begins to run: waiting for a connection is no failure
 	mu            sync.Mutex
 	until         time.Time // nothing is sent before
 	local, remote netip.Addr
@@ -73,12 +77,11 @@ func newTransport(s settings, o Options) (*transport, error) {
 	t := &transport{
 		base: &http.Transport{
 			Proxy:                 http.ProxyFromEnvironment,
-			DialContext:           (&net.Dialer{Timeout: dialTimeout, KeepAlive: 15 * time.Second}).DialContext,
 			TLSClientConfig:       tc,
 			TLSHandshakeTimeout:   dialTimeout,
 			ForceAttemptHTTP2:     true,
-			MaxConnsPerHost:       connsPerHost,
-			MaxIdleConnsPerHost:   connsPerHost,
+			MaxConnsPerHost:       maxConns,
+			MaxIdleConnsPerHost:   maxConns,
 			IdleConnTimeout:       90 * time.Second,
 			ExpectContinueTimeout: time.Second,
 		},
@@ -88,11 +91,39 @@ func newTransport(s settings, o Options) (*transport, error) {
 		log:     o.Log,
 		agent:   o.UserAgent,
 		hosts:   map[string]*host{},
+		slots:   make(chan struct{}, maxConns),
 	}
+	t.base.DialContext = t.dial
 	if t.timeout <= 0 {
 		t.timeout = 30 * time.Second
 	}
 	return t, nil
+}
+
+// dial keeps the number of open connections within maxConns: requests under way are bounded by slots, so
+// when there is no room for one more, idle ones of other services make it.
+func (t *transport) dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	if t.conns.Add(1) > maxConns {
+		t.base.CloseIdleConnections()
+	}
+	c, err := (&net.Dialer{Timeout: dialTimeout, KeepAlive: 15 * time.Second}).DialContext(ctx, network, addr)
+	if err != nil {
+		t.conns.Add(-1)
+		return nil, err
+	}
+	return &counted{Conn: c, open: &t.conns}, nil
+}
+
+// counted gives its place back when it is closed.
+type counted struct {
+	net.Conn
+	open *atomic.Int64
+	once sync.Once
+}
+
+func (c *counted) Close() error {
+	c.once.Do(func() { c.open.Add(-1) })
+	return c.Conn.Close()
 }
 
 // client never follows a redirect to another host: X-Auth-Token would go along.
@@ -111,7 +142,7 @@ func (t *transport) host(req *http.Request) *host {
 	defer t.mu.Unlock()
 	h := t.hosts[key]
 	if h == nil {
-		h = &host{slots: make(chan struct{}, connsPerHost)}
+		h = &host{}
 		t.hosts[key] = h
 	}
 	return h
@@ -132,13 +163,13 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 			return nil, unsent{err}
 		}
 		select {
-		case h.slots <- struct{}{}:
+		case t.slots <- struct{}{}:
 		case <-ctx.Done():
 			closeBody(req)
 			return nil, unsent{ctx.Err()}
 		}
 		resp, err := t.once(h, req, read)
-		<-h.slots
+		<-t.slots
 		wait, asked := time.Duration(0), false
 		if resp != nil {
 			if wait, asked = retryAfter(resp, time.Now()); asked {

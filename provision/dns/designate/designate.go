@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 	"unicode"
 
 	"github.com/dripstat/failover/provision"
@@ -29,6 +30,7 @@ type Zone struct {
 
 	mu   sync.Mutex
 	zone zone // once known
+	last reading
 }
 
 var _ dns.Zone = (*Zone)(nil)
@@ -144,7 +146,34 @@ func (z *Zone) Get(ctx context.Context, name, typ string) (provision.RRset, erro
 	if err != nil {
 		return provision.RRset{}, err
 	}
+	z.mu.Lock()
+	z.last = reading{provision.RecordKey(dotted(name), typ), s, there, time.Now()}
+	z.mu.Unlock()
 	return own.rrset(name, typ, s, there), nil
+}
+
+// reading is what the last Get found. A Set that follows at once compares with it instead of asking again:
+// a round trip on the critical path, for a window that designate leaves open either way.
+type reading struct {
+	key   string
+	set   recordSet
+	there bool
+	at    time.Time
+}
+
+// readingFor is how long a reading counts.
+const readingFor = 500 * time.Millisecond
+
+// current gives the set for a comparison, from the last Get where that was a moment ago. It counts once.
+func (z *Zone) current(ctx context.Context, name, typ string) (zone, recordSet, bool, error) {
+	z.mu.Lock()
+	own, last := z.zone, z.last
+	z.last = reading{}
+	z.mu.Unlock()
+	if last.key == provision.RecordKey(dotted(name), typ) && time.Since(last.at) < readingFor {
+		return own, last.set, last.there, nil
+	}
+	return z.find(ctx, name, typ)
 }
 
 // Set replaces the set whole. Designate has no compare-and-swap: between the comparison and the change lies
@@ -153,7 +182,7 @@ func (z *Zone) Set(ctx context.Context, old, next provision.RRset) error {
 	if dotted(old.Name) != dotted(next.Name) || old.Type != next.Type {
 		return &provision.Error{What: fmt.Sprintf("%s %s cannot become %s %s", old.Name, old.Type, next.Name, next.Type), Class: provision.Final}
 	}
-	own, s, there, err := z.find(ctx, next.Name, next.Type)
+	own, s, there, err := z.current(ctx, next.Name, next.Type)
 	if err != nil {
 		return err
 	}
