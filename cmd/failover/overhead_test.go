@@ -79,13 +79,14 @@ func BenchmarkOverhead(b *testing.B) {
 
 func overhead(b *testing.B, bin string, n int) {
 	dir := b.TempDir()
-	c, err := sandbox.Start(b.Context(), sandbox.Options{Latency: overheadLatency, Boot: overheadBoot, DNSDelay: overheadDNS,
+	c, err := sandbox.Start(b.Context(), sandbox.Options{TLS: true, Latency: overheadLatency, Boot: overheadBoot, DNSDelay: overheadDNS,
 		Zones: []sandbox.Zone{{Name: "dripstat.test.", Records: []sandbox.Record{{Name: "box.dripstat.test.", Type: "A", TTL: 60, Values: []string{"203.0.113.10"}}}}}})
 	if err != nil {
 		b.Fatal(err)
 	}
 	defer c.Close() //nolint:errcheck // the benchmark ends
-	for name, text := range map[string]string{"failover.hcl": fmt.Sprintf(overheadPlan, n, c.NameServer()), "clouds.yaml": string(c.CloudsYAML("main"))} {
+	for name, text := range map[string]string{"failover.hcl": fmt.Sprintf(overheadPlan, n, c.NameServer()), "ca.pem": string(c.CACert()),
+		"clouds.yaml": string(c.CloudsYAML("main")) + "    cacert: ca.pem\n"} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 			b.Fatal(err)
 		}

@@ -224,9 +224,9 @@ func connect(ctx context.Context, t Target, l *Login, dial Dial, jump ssh.Client
 					return nil
 				}
 			}
-			mismatch = &provision.Error{What: "REFUSED: " + ErrHostKey.Error(), Class: provision.Final, Err: ErrHostKey,
+			mismatch = &provision.Error{What: "REFUSED; nothing was sent", Class: provision.Final, Err: ErrHostKey,
 				Said: fmt.Sprintf("%s presents %s; the console shows %s", addr, ssh.FingerprintSHA256(key), fingerprints(keys)),
-				Hint: "nothing was sent to it; look at who answers at this address before anything else"}
+				Hint: "look at who answers at this address before anything else"}
 			return mismatch
 		},
 	}

@@ -19,9 +19,10 @@ import (
 type Options struct {
 	Env        func(string) (string, bool) // nil: os.LookupEnv
 	CloudsYAML []byte                      // the text of clouds.yaml, instead of any file
+	CACert     []byte                      // PEM certificates to trust besides those of the configuration
 	Dir        string                      // relative paths are meant from here
 	UserAgent  string
-	Timeout    time.Duration // of one request, once it has a connection to go out on; 0: 30 s
+	Timeout    time.Duration // of one request, once it has a connection to go out on; 0: 30 s. Writes get twice that
 	Log        *slog.Logger  // debug lines: method, path, status, time; nil: none
 	// Avoid names regions whose endpoints must not be called, whatever the catalog offers: the one being left.
 	Avoid []string

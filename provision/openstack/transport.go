@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,11 +24,12 @@ import (
 )
 
 const (
-	maxConns = 16
-	dialTimeout  = 5 * time.Second
-	maxBody      = 64 << 20
-	maxAttempts  = 5               // of one read
-	maxGate      = 2 * time.Minute // the longest that a Retry-After holds others back
+	maxConns    = 16 // open at one time, to all services together
+	maxStreams  = 32 // requests under way over HTTP/2, which needs one connection a service
+	dialTimeout = 5 * time.Second
+	maxBody     = 64 << 20
+	maxAttempts = 5               // of one read
+	maxGate     = 2 * time.Minute // the longest that a Retry-After holds others back
 )
 
 // transport is what every request goes through: rate, connections, timeouts, repeats of reads, waits that
@@ -43,9 +45,10 @@ type transport struct {
 	writes  atomic.Int64
 
 	// slots are taken before the timeout begins to run: waiting for a connection is no failure. They are
-	// shared by all services, so that a run is never more than maxConns connections to a cloud.
-	slots chan struct{}
-	conns atomic.Int64 // open ones
+	// shared by all services, so that a run is never more than maxConns connections to a cloud. Services
+	// that speak HTTP/2 need one connection each and have slots of their own.
+	slots, streams chan struct{}
+	conns          atomic.Int64 // open ones
 
 	mu    sync.Mutex
 	hosts map[string]*host
@@ -54,6 +57,7 @@ type transport struct {
 
 // host is what is shared by all requests to one scheme and host.
 type host struct {
+	h2            atomic.Bool // it was seen to speak HTTP/2
 	mu            sync.Mutex
 	until         time.Time // nothing is sent before
 	local, remote netip.Addr
@@ -61,12 +65,12 @@ type host struct {
 
 func newTransport(s settings, o Options) (*transport, error) {
 	tc := &tls.Config{MinVersion: tls.VersionTLS12}
-	if len(s.ca) > 0 {
+	if ca := slices.Concat(s.ca, o.CACert); len(ca) > 0 {
 		pool, err := x509.SystemCertPool()
 		if err != nil {
 			pool = x509.NewCertPool()
 		}
-		if !pool.AppendCertsFromPEM(s.ca) {
+		if !pool.AppendCertsFromPEM(ca) {
 			return nil, &provision.Error{What: s.source + ": cacert holds no certificate in PEM", Class: provision.Final}
 		}
 		tc.RootCAs = pool
@@ -92,6 +96,7 @@ func newTransport(s settings, o Options) (*transport, error) {
 		agent:   o.UserAgent,
 		hosts:   map[string]*host{},
 		slots:   make(chan struct{}, maxConns),
+		streams: make(chan struct{}, maxStreams),
 	}
 	t.base.DialContext = t.dial
 	if t.timeout <= 0 {
@@ -162,14 +167,18 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 			closeBody(req)
 			return nil, unsent{err}
 		}
+		slots := t.slots
+		if h.h2.Load() {
+			slots = t.streams
+		}
 		select {
-		case t.slots <- struct{}{}:
+		case slots <- struct{}{}:
 		case <-ctx.Done():
 			closeBody(req)
 			return nil, unsent{ctx.Err()}
 		}
 		resp, err := t.once(h, req, read)
-		<-t.slots
+		<-slots
 		wait, asked := time.Duration(0), false
 		if resp != nil {
 			if wait, asked = retryAfter(resp, time.Now()); asked {
@@ -192,7 +201,11 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 
 // once sends the request and reads the whole answer, within the timeout of one request.
 func (t *transport) once(h *host, req *http.Request, read bool) (*http.Response, error) {
-	ctx, cancel := context.WithTimeout(req.Context(), t.timeout)
+	timeout := t.timeout
+	if !read { // a create that is slow is better waited for than looked for
+		timeout *= 2
+	}
+	ctx, cancel := context.WithTimeout(req.Context(), timeout)
 	defer cancel()
 	begun := time.Now()
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
@@ -214,6 +227,7 @@ func (t *transport) once(h *host, req *http.Request, read bool) (*http.Response,
 	var body []byte
 	if err == nil {
 		got := time.Now()
+		h.h2.Store(resp.ProtoMajor == 2)
 		body, err = io.ReadAll(io.LimitReader(resp.Body, maxBody))
 		resp.Body.Close()
 		resp.Body = io.NopCloser(bytes.NewReader(body))
@@ -234,7 +248,7 @@ func (t *transport) once(h *host, req *http.Request, read bool) (*http.Response,
 	}
 	if err != nil {
 		if ctx.Err() != nil && req.Context().Err() == nil {
-			err = timedOut{t.timeout}
+			err = timedOut{timeout}
 		}
 		return nil, err
 	}

@@ -134,6 +134,11 @@ func (s *service) open() error {
 		},
 	}
 	s.srv = srv
+	if s.c.tls != nil {
+		srv.TLSConfig = s.c.tls.Clone() // Serve adds to it
+		s.c.wg.Go(func() { srv.ServeTLS(ln, "", "") })
+		return nil
+	}
 	s.c.wg.Go(func() { srv.Serve(ln) })
 	return nil
 }
@@ -369,4 +374,4 @@ func (k *call) next(marker string) string {
 	return k.URL.Path + "?" + q.Encode()
 }
 
-func (k *call) self(path string) string { return "http://" + k.s.addr + path }
+func (k *call) self(path string) string { return k.c.scheme() + k.s.addr + path }

@@ -63,7 +63,7 @@ func keystoneForbidden(k *call, rule string) (int, any) {
 func keystoneV3Doc(k *call) obj {
 	return obj{
 		"id": "v3.14", "status": "stable", "updated": "2020-04-07T00:00:00Z",
-		"links":       []obj{{"rel": "self", "href": "http://" + k.Host + "/v3/"}},
+		"links":       []obj{{"rel": "self", "href": k.c.scheme() + k.Host + "/v3/"}},
 		"media-types": []obj{{"base": "application/json", "type": "application/vnd.openstack.identity-v3+json"}},
 	}
 }

@@ -20,6 +20,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -68,6 +69,8 @@ type Options struct {
 	InMemory bool
 
 	single bool // for tests: behave as where only 127.0.0.1 exists
+	// TLS lets the APIs speak HTTPS, HTTP/2 too, as public clouds do; clients need CACert. Not with InMemory.
+	TLS bool
 }
 
 // Zone is a DNS zone to seed; Name ends in a dot.
@@ -173,6 +176,8 @@ type Cloud struct {
 	wg     sync.WaitGroup
 	closed sync.Once
 
+	tls      *tls.Config // nil: the APIs speak plain HTTP
+	caPEM    []byte
 	services []*service
 	byHost   map[string]*service // host:port → service
 	claim    net.Listener        // holds our /16 against other sandboxes of this machine
@@ -208,6 +213,9 @@ func Start(ctx context.Context, o Options) (*Cloud, error) {
 		return nil, err
 	}
 	err := c.seed()
+	if o.TLS && !o.InMemory {
+		err = errors.Join(err, c.secure())
+	}
 	for _, f := range o.Faults {
 		err = errors.Join(err, c.SetFault(f))
 	}
@@ -305,10 +313,35 @@ func (c *Cloud) Regions() []string { return slices.Clone(c.opts.Regions) }
 func (c *Cloud) url(name, region string) string {
 	for _, s := range c.services {
 		if s.name == name && s.region == region {
-			return "http://" + s.addr
+			return c.scheme() + s.addr
 		}
 	}
 	return ""
+}
+
+func (c *Cloud) scheme() string {
+	if c.tls != nil {
+		return "https://"
+	}
+	return "http://"
+}
+
+// CACert is the PEM certificate that clients of the APIs must trust; empty without Options.TLS.
+func (c *Cloud) CACert() []byte { return c.caPEM }
+
+// secure makes the certificate that every API presents.
+func (c *Cloud) secure() error {
+	ca, err := NewCA()
+	if err != nil {
+		return err
+	}
+	chain, key, err := ca.Issue(c.opts.Addr)
+	if err != nil {
+		return err
+	}
+	pair, err := tls.X509KeyPair(chain, key)
+	c.caPEM, c.tls = ca.PEM(), &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}}
+	return err
 }
 
 // Handlers are the APIs by host:port, for whoever wants to serve them in

@@ -50,7 +50,7 @@ func (a *App) openBox(ctx context.Context, o *runOptions) (plan provision.Plan, 
 			b = nil
 		}
 	}()
-	so := sandbox.Options{Boot: 2 * time.Second, SSHDelay: 500 * time.Millisecond, DNSDelay: 300 * time.Millisecond}
+	so := sandbox.Options{TLS: true, Boot: 2 * time.Second, SSHDelay: 500 * time.Millisecond, DNSDelay: 300 * time.Millisecond}
 	for _, f := range o.sandbox.faults {
 		fault, err := sandbox.ParseFault(f)
 		if err != nil {

@@ -52,9 +52,13 @@ func (a *App) newSite(plan provision.Plan, region string, box *box) (*site, erro
 	}
 	for _, c := range plan.Clouds {
 		o := openstack.Options{Env: a.LookEnv, Dir: plan.Dir, UserAgent: "failover/" + version()}
+		if plan.Home != region {
+			o.Avoid = []string{plan.Home} // nothing on the way may need the region that is being left
+		}
 		cfg := *c.OpenStack
 		if box != nil {
 			o.CloudsYAML, cfg = box.cloudsYAML(c.Name)
+			o.CACert = box.cloud.CACert()
 		}
 		cloud, err := openstack.New(c.Name, cfg, region, o)
 		if err != nil {
