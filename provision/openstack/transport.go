@@ -34,7 +34,7 @@ const (
 // the cloud asked for, counting, and a debug line. It reads bodies wholly, so that connections are reused
 // and a body that breaks off is repeated like any other failed read.
 type transport struct {
-	base    *http.Transport
+	base    http.RoundTripper
 	limit   *rate.Limiter
 	timeout time.Duration
 	log     *slog.Logger
@@ -88,6 +88,9 @@ func newTransport(s settings, o Options) (*transport, error) {
 		log:     o.Log,
 		agent:   o.UserAgent,
 		hosts:   map[string]*host{},
+	}
+	if o.RoundTripper != nil {
+		t.base = o.RoundTripper
 	}
 	if t.timeout <= 0 {
 		t.timeout = 30 * time.Second
