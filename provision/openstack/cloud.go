@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"os"
 	"slices"
 	"strings"
@@ -24,6 +25,8 @@ type Options struct {
 	UserAgent  string
 	Timeout    time.Duration // of one request, once it has a connection to go out on; 0: 30 s. Writes get twice that
 	Log        *slog.Logger  // debug lines: method, path, status, time; nil: none
+	// RoundTripper is below rate, repeats and timeouts, in the place of the network; for an imitation in memory.
+	RoundTripper http.RoundTripper
 	// Avoid names regions whose endpoints must not be called, whatever the catalog offers: the one being left.
 	Avoid []string
 }
@@ -84,7 +87,11 @@ func (c *Cloud) Requests() int64 { return c.tr.sent.Load() }
 func (c *Cloud) Writes() int64 { return c.tr.writes.Load() }
 
 // Close lets go of idle connections.
-func (c *Cloud) Close() { c.tr.base.CloseIdleConnections() }
+func (c *Cloud) Close() {
+	if b, ok := c.tr.base.(interface{ CloseIdleConnections() }); ok {
+		b.CloseIdleConnections()
+	}
+}
 
 // RegionError says that the catalog has no compute service in the region that was asked for.
 type RegionError struct {

@@ -36,7 +36,7 @@ const (
 // the cloud asked for, counting, and a debug line. It reads bodies wholly, so that connections are reused
 // and a body that breaks off is repeated like any other failed read.
 type transport struct {
-	base    *http.Transport
+	base    http.RoundTripper
 	limit   *rate.Limiter
 	timeout time.Duration
 	log     *slog.Logger
@@ -48,7 +48,6 @@ type transport struct {
 	// shared by all services, so that a run is never more than maxConns connections to a cloud. Services
 	// that speak HTTP/2 need one connection each and have slots of their own.
 	slots, streams chan struct{}
-	conns          atomic.Int64 // open ones
 
 	mu    sync.Mutex
 	hosts map[string]*host
@@ -78,17 +77,18 @@ func newTransport(s settings, o Options) (*transport, error) {
 	if s.cert != nil {
 		tc.Certificates = []tls.Certificate{*s.cert}
 	}
+	network := &http.Transport{
+		Proxy:                 http.ProxyFromEnvironment,
+		TLSClientConfig:       tc,
+		TLSHandshakeTimeout:   dialTimeout,
+		ForceAttemptHTTP2:     true,
+		MaxConnsPerHost:       maxConns,
+		MaxIdleConnsPerHost:   maxConns,
+		IdleConnTimeout:       90 * time.Second,
+		ExpectContinueTimeout: time.Second,
+	}
 	t := &transport{
-		base: &http.Transport{
-			Proxy:                 http.ProxyFromEnvironment,
-			TLSClientConfig:       tc,
-			TLSHandshakeTimeout:   dialTimeout,
-			ForceAttemptHTTP2:     true,
-			MaxConnsPerHost:       maxConns,
-			MaxIdleConnsPerHost:   maxConns,
-			IdleConnTimeout:       90 * time.Second,
-			ExpectContinueTimeout: time.Second,
-		},
+		base: network,
 		// A net below mistakes, not a pace: 200 creates over 16 connections go out unhindered.
 		limit:   rate.NewLimiter(100, 320),
 		timeout: o.Timeout,
@@ -98,25 +98,33 @@ func newTransport(s settings, o Options) (*transport, error) {
 		slots:   make(chan struct{}, maxConns),
 		streams: make(chan struct{}, maxStreams),
 	}
-	t.base.DialContext = t.dial
+	network.DialContext = (&dialer{idle: network.CloseIdleConnections}).dial
+	if o.RoundTripper != nil {
+		t.base = o.RoundTripper
+	}
 	if t.timeout <= 0 {
 		t.timeout = 30 * time.Second
 	}
 	return t, nil
 }
 
-// dial keeps the number of open connections within maxConns: requests under way are bounded by slots, so
+// dialer keeps the number of open connections within maxConns: requests under way are bounded by slots, so
 // when there is no room for one more, idle ones of other services make it.
-func (t *transport) dial(ctx context.Context, network, addr string) (net.Conn, error) {
-	if t.conns.Add(1) > maxConns {
-		t.base.CloseIdleConnections()
+type dialer struct {
+	open atomic.Int64
+	idle func() // closes idle connections
+}
+
+func (d *dialer) dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	if d.open.Add(1) > maxConns {
+		d.idle()
 	}
 	c, err := (&net.Dialer{Timeout: dialTimeout, KeepAlive: 15 * time.Second}).DialContext(ctx, network, addr)
 	if err != nil {
-		t.conns.Add(-1)
+		d.open.Add(-1)
 		return nil, err
 	}
-	return &counted{Conn: c, open: &t.conns}, nil
+	return &counted{Conn: c, open: &d.open}, nil
 }
 
 // counted gives its place back when it is closed.

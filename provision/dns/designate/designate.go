@@ -299,13 +299,18 @@ func (z *Zone) explain(read bool, what string, err error) error {
 		return e
 	}
 	var fault struct {
-		Message string          `json:"message"`
-		Type    string          `json:"type"`
-		Errors  json.RawMessage `json:"errors"`
+		Message string `json:"message"`
+		Type    string `json:"type"`
+		Errors  struct {
+			Errors []struct {
+				Message string `json:"message"`
+			} `json:"errors"`
+		} `json:"errors"`
 	}
 	if json.Unmarshal(u.Body, &fault) == nil {
-		if e.Said = first(fault.Message, strings.ReplaceAll(fault.Type, "_", " ")); len(fault.Errors) > 2 {
-			e.Said += ": " + string(fault.Errors)
+		e.Said = first(fault.Message, strings.ReplaceAll(fault.Type, "_", " "))
+		if len(fault.Errors.Errors) > 0 {
+			e.Said += ": " + fault.Errors.Errors[0].Message
 		}
 		e.Said = line(e.Said)
 	}
