@@ -124,11 +124,14 @@ func (b *bench) must(want int, args ...string) {
 	}
 }
 
-// events parses what --json printed so far.
+// events parses what --json printed so far, among lines for people.
 func (b *bench) events() []provision.Event {
 	b.t.Helper()
 	var out []provision.Event
 	for line := range strings.Lines(b.out.String()) {
+		if !strings.HasPrefix(line, "{") {
+			continue
+		}
 		var e provision.Event
 		if err := json.Unmarshal([]byte(line), &e); err != nil {
 			b.t.Fatalf("not an event: %q: %v", line, err)
