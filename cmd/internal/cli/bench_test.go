@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"encoding/json"
+	"flag"
 	"os"
 	"path/filepath"
 	"strings"
@@ -159,4 +160,12 @@ func (b *bench) graphOf(typ provision.EventType) provision.Graph {
 // rich makes the built-in plan use everything that leaves something behind.
 var rich = []string{
 	`networks    = ["public"]`, "networks    = [\"private\"]\n  floating_ip = \"public\"\n  spread      = true",
+}
+
+// Runs wait most of their time: more of them than there are cores may go on at once.
+func TestMain(m *testing.M) {
+	if f := flag.Lookup("test.parallel"); f != nil {
+		_ = f.Value.Set("8")
+	}
+	os.Exit(m.Run())
 }
