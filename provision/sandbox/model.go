@@ -183,6 +183,17 @@ func (c *Cloud) seed() error {
 	return nil
 }
 
+// Builtin gives the names of the images, flavors and networks that every region has, whatever Options add.
+func Builtin() (images, flavors, networks []string) {
+	for _, i := range defaultImages {
+		images = append(images, i.Name)
+	}
+	for _, f := range defaultFlavors {
+		flavors = append(flavors, f.Name)
+	}
+	return images, flavors, []string{"public", "private"}
+}
+
 var defaultImages = []Image{
 	{Name: "debian-11", MinDiskGB: 3},
 	{Name: "debian-12", MinDiskGB: 3, MinRAMMB: 512},

@@ -39,6 +39,10 @@ type App struct {
 	In       *os.File
 	Out, Err io.Writer
 	LookEnv  func(string) (string, bool)
+
+	// box, where it is set, is a sandbox that outlives a command: --sandbox uses it instead of starting its
+	// own, and a run in it can be taken up again.
+	box *box
 }
 
 // Main runs the command line and gives the exit code.

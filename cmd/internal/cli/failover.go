@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/user"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -73,7 +74,7 @@ func (o *runOptions) run(ctx context.Context) error {
 		return err
 	}
 	defer st.Close() //nolint:errcheck // every append was synced
-	return a.perform(ctx, performance{site: site, graph: graph, id: id, head: head, store: st, json: o.shared.json, findings: facts.Findings})
+	return a.perform(ctx, performance{site: site, graph: graph, id: id, head: head, store: st, json: o.shared.json, findings: facts.Findings, planPath: planAt(plan)})
 }
 
 func declined(err error) error {
@@ -95,6 +96,22 @@ func planName(p provision.Plan) string {
 		return p.Files[0]
 	}
 	return fmt.Sprintf("%d files in %s", len(p.Files), p.Dir)
+}
+
+// planAt is what the journal keeps, so that a run can be taken up from another folder: the plan's file, or
+// its folder where there are several.
+func planAt(p provision.Plan) string {
+	path := p.Dir
+	switch len(p.Files) {
+	case 0:
+		return "" // the built-in plan goes with its sandbox
+	case 1:
+		path = p.Files[0]
+	}
+	if abs, err := filepath.Abs(path); err == nil {
+		return abs
+	}
+	return path
 }
 
 // begin reads the plan, and starts the sandbox where it is asked for.

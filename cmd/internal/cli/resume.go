@@ -45,7 +45,7 @@ func (o *again) open(ctx context.Context, prefix string) (p past, s *site, st *f
 	if plan.Service != p.graph.Service {
 		return p, nil, nil, usage("give the plan that the run was started with: --plan FILE", "run %s is of service %s, the plan is of %s", p.entry.Run.Short(), p.graph.Service, plan.Service)
 	}
-	s, err = o.app.newSite(plan, p.graph.Region, nil)
+	s, err = o.app.newSite(plan, p.graph.Region, o.app.box)
 	return p, s, st, err
 }
 

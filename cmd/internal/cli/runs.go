@@ -69,6 +69,9 @@ func (a *App) findPast(ctx context.Context, st *file.Store, service, prefix stri
 	if errors.Is(err, journal.ErrNoRun) {
 		return past{}, usage("failover runs lists them", "there is no run %s in %s", prefix, st.Dir())
 	}
+	if errors.Is(err, journal.ErrManyRuns) {
+		return past{}, usage("failover runs lists them", "%v", err)
+	}
 	if err != nil {
 		return past{}, err
 	}

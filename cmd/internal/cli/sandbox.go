@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -31,6 +32,7 @@ type sandboxOptions struct {
 type box struct {
 	cloud *sandbox.Cloud
 	dir   string
+	kept  bool // it is somebody else's to close
 }
 
 // homeAddress is what the name points at before a run: TEST-NET-3 (RFC 5737), where nothing can answer.
@@ -39,6 +41,11 @@ const homeAddress = "203.0.113.10"
 // openBox starts the sandbox and gives the plan to run in it: the user's own under --plan, else the
 // built-in one, whose home region is dark.
 func (a *App) openBox(ctx context.Context, o *runOptions) (plan provision.Plan, b *box, err error) {
+	if a.box != nil {
+		plan, err = a.load(o.shared, false)
+		plan.Operator = pick(o.me, plan.Operator)
+		return plan, a.box, err
+	}
 	dir, err := os.MkdirTemp("", "failover-sandbox-")
 	if err != nil {
 		return plan, nil, err
@@ -120,8 +127,10 @@ func (b *box) builtIn(a *App, s shared) (provision.Plan, error) {
 	return plan, err
 }
 
-// seed gives the sandbox what the plan names: regions, images, flavors, networks and records.
+// seed gives the sandbox what the plan names beside what it has anyway: regions, images, flavors, networks
+// and records. Nothing is there twice: a name that means two images is a warning.
 func (b *box) seed(so *sandbox.Options, plan provision.Plan) {
+	images, flavors, networks := sandbox.Builtin()
 	add := func(list *[]string, x string) {
 		for _, have := range *list {
 			if have == x {
@@ -139,12 +148,21 @@ func (b *box) seed(so *sandbox.Options, plan provision.Plan) {
 	if len(so.Regions) == 0 {
 		so.Regions = []string{"IAD", "ORD"}
 	}
+<<<<<<< HEAD
 	known := map[string]bool{}
 	for _, i := range sandbox.DefaultImages() {
 		known[i.Name] = true
 	}
 	for _, f := range sandbox.DefaultFlavors() {
 		known[f.Name] = true
+=======
+	fresh := func(known *[]string, name string) bool {
+		if name == "" || slices.Contains(*known, name) {
+			return false
+		}
+		*known = append(*known, name)
+		return true
+>>>>>>> tests
 	}
 	for _, r := range append([]string{""}, so.Regions...) {
 		for _, s := range plan.For(r).Servers {
@@ -152,6 +170,7 @@ func (b *box) seed(so *sandbox.Options, plan provision.Plan) {
 			if s.Image.Pattern != "" {
 				name = strings.NewReplacer("*", "1", "?", "1").Replace(s.Image.Pattern)
 			}
+<<<<<<< HEAD
 			if !known[name] {
 				known[name] = true
 				so.Images = append(so.Images, sandbox.Image{Name: name})
@@ -164,6 +183,18 @@ func (b *box) seed(so *sandbox.Options, plan provision.Plan) {
 			for _, f := range s.Flavors {
 				if f.Name != "" && !known[f.Name] {
 					known[f.Name] = true
+=======
+			if fresh(&images, name) {
+				so.Images = append(so.Images, sandbox.Image{Name: name})
+			}
+			for _, n := range s.Networks {
+				if fresh(&networks, n) {
+					so.Networks = append(so.Networks, n)
+				}
+			}
+			for _, f := range s.Flavors {
+				if fresh(&flavors, f.Name) {
+>>>>>>> tests
 					so.Flavors = append(so.Flavors, sandbox.Flavor{Name: f.Name, VCPUs: 16, RAMMB: 64 << 10, DiskGB: 80})
 				}
 			}
@@ -207,7 +238,7 @@ func (b *box) zones(in []provision.Zone) []provision.Zone {
 }
 
 func (b *box) close() {
-	if b == nil {
+	if b == nil || b.kept {
 		return
 	}
 	if b.cloud != nil {

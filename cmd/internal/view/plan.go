@@ -34,13 +34,21 @@ func WritePlan(w io.Writer, l *Look, h Head, g provision.Graph, f provision.Fact
 			warns++
 		}
 	}
-	right := fmt.Sprintf("%s · %d checks ok", h.Plan, f.Checks)
+	var head []string
 	if h.Home != "" {
-		right = "home " + h.Home + " · " + right
+		head = append(head, "home "+h.Home)
 	}
-	if warns > 0 {
-		right += fmt.Sprintf(", %d %s", warns, plural(warns, "warning"))
+	if h.Plan != "" {
+		head = append(head, h.Plan)
 	}
+	if f.Checks > 0 { // an undo has no preflight
+		checks := fmt.Sprintf("%d checks ok", f.Checks)
+		if warns > 0 {
+			checks += fmt.Sprintf(", %d %s", warns, plural(warns, "warning"))
+		}
+		head = append(head, checks)
+	}
+	right := strings.Join(head, " · ")
 	title := l.bold.Render(h.title())
 	if len([]rune(h.title()))+len([]rune(right))+4 > l.Width {
 		fmt.Fprintf(&b, "%s\n%s\n\n", title, l.dim.Render(right))
