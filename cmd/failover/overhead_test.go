@@ -84,7 +84,7 @@ func overhead(b *testing.B, bin string, n int) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	defer c.Close() //nolint:errcheck // the benchmark ends
+	defer c.Close()
 	for name, text := range map[string]string{"failover.hcl": fmt.Sprintf(overheadPlan, n, c.NameServer()), "ca.pem": string(c.CACert()),
 		"clouds.yaml": string(c.CloudsYAML("main")) + "    cacert: ca.pem\n"} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
@@ -116,7 +116,7 @@ func overhead(b *testing.B, bin string, n int) {
 		}
 	}
 	bound := 6*overheadLatency + overheadBoot + overheadDNS
-	use := cmd.ProcessState.SysUsage().(*syscall.Rusage) //nolint:errcheck // Linux and macOS
+	use := cmd.ProcessState.SysUsage().(*syscall.Rusage)
 	b.ReportMetric(wall.Seconds(), "wall-s")
 	b.ReportMetric(wall.Seconds()/bound.Seconds(), "x-bound")
 	b.ReportMetric(bound.Seconds()*1.05+0.3, "allowed-s")

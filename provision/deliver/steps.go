@@ -113,7 +113,7 @@ type Deliver struct {
 	Keeper *Keeper
 	Dial   Dial
 	// Jump is how a jump host is logged in to: the operator's agent and known_hosts.
-	Jump func() (ssh.ClientConfig, error)
+	Jump func(ctx context.Context) (ssh.ClientConfig, error)
 
 	mu   sync.Mutex
 	done map[provision.StepID]bool
@@ -157,7 +157,7 @@ func (h *Deliver) Do(ctx context.Context, s provision.Step, in provision.Values)
 	var jump ssh.ClientConfig
 	if a.Via != "" {
 		var err error
-		if jump, err = h.Jump(); err != nil {
+		if jump, err = h.Jump(ctx); err != nil {
 			return err
 		}
 	}

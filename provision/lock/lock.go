@@ -172,8 +172,8 @@ func (l *Lease) Release(ctx context.Context) error {
 	l.mu.Lock()
 	h, raw, lost := l.holder, l.raw, l.lost
 	l.mu.Unlock()
-	if lost != nil {
-		return nil
+	if lost != nil { // it is another's by now
+		return nil //nolint:nilerr // there is nothing to release
 	}
 	h.Expires = time.Time{}
 	return l.put(ctx, raw, h)

@@ -109,7 +109,7 @@ func explain(service, method, what string, err error) error {
 // noAnswer classes a request that got no answer.
 func noAnswer(e *provision.Error, read bool, service string, err error) {
 	var op *net.OpError
-	var out timedOut
+	var out timeoutError
 	var un unsent
 	e.Class = provision.Unknown
 	if read {

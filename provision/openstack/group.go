@@ -2,6 +2,7 @@ package openstack
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"net/url"
@@ -271,7 +272,8 @@ func (c *Cloud) deleteGroup(ctx context.Context, a deleteArgs) error {
 
 // whileInUse makes a conflict transient: what uses the thing is going.
 func whileInUse(err error) error {
-	if pe, ok := err.(*provision.Error); ok && strings.Contains(pe.What, "in conflict") {
+	var pe *provision.Error
+	if errors.As(err, &pe) && strings.Contains(pe.What, "in conflict") {
 		pe.Class = provision.Transient
 		pe.After = max(pe.After, pace)
 	}

@@ -116,15 +116,6 @@ func (s *shared[T]) get(ctx context.Context, max time.Duration, after time.Time,
 	return f.wait(ctx, &s.mu)
 }
 
-// put gives a list that was read otherwise, asked for at at.
-func (s *shared[T]) put(at time.Time, val T) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if at.After(s.at) {
-		s.at, s.val = at, val
-	}
-}
-
 // drop forgets the list.
 func (s *shared[T]) drop() {
 	s.mu.Lock()

@@ -256,7 +256,7 @@ func (t *transport) once(h *host, req *http.Request, read bool) (*http.Response,
 	}
 	if err != nil {
 		if ctx.Err() != nil && req.Context().Err() == nil {
-			err = timedOut{timeout}
+			err = timeoutError{timeout}
 		}
 		return nil, err
 	}
@@ -329,11 +329,11 @@ func repeatable(resp *http.Response, err error) bool {
 	return false
 }
 
-// timedOut is the end of one request's own time, not of the caller's.
-type timedOut struct{ after time.Duration }
+// timeoutError is the end of one request's own time, not of the caller's.
+type timeoutError struct{ after time.Duration }
 
-func (e timedOut) Error() string { return fmt.Sprintf("no answer within %s", e.after) }
-func (e timedOut) Timeout() bool { return true }
+func (e timeoutError) Error() string { return fmt.Sprintf("no answer within %s", e.after) }
+func (e timeoutError) Timeout() bool { return true }
 
 // unsent says that the request never left.
 type unsent struct{ error }

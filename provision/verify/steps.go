@@ -119,7 +119,7 @@ func (c *Confirm) Check(ctx context.Context, s provision.Step, in provision.Valu
 		}
 	}
 	if err != nil {
-		return provision.Status{State: provision.Working, Seen: err.Error()}, nil
+		return provision.Status{State: provision.Working, Seen: err.Error()}, nil //nolint:nilerr // not there yet, and that is what was seen
 	}
 	for _, v := range set.Values {
 		if !slices.Contains(a.Addresses, v) {

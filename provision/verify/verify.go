@@ -66,7 +66,7 @@ func Answers(ctx context.Context, r Request) error {
 	if err != nil {
 		return failed("tcp", addr, "does not accept a connection", err)
 	}
-	defer raw.Close() //nolint:errcheck // nothing was written that could be lost
+	defer raw.Close()
 	conn := tls.Client(raw, &tls.Config{ServerName: u.Hostname(), RootCAs: r.Roots, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}})
 	if err := conn.HandshakeContext(ctx); err != nil {
 		return failed("tls", addr, tlsTrouble(err), err)
@@ -94,7 +94,7 @@ func exchange(ctx context.Context, conn *tls.Conn, r Request, addr string) error
 	if err != nil {
 		return failed("http", addr, "does not answer HTTP", err)
 	}
-	defer res.Body.Close() //nolint:errcheck // read side
+	defer res.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(res.Body, maxBody))
 	if err != nil {
 		return failed("http", addr, "stopped in the middle of its answer", err)

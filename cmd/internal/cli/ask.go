@@ -3,6 +3,7 @@ package cli
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -14,18 +15,26 @@ import (
 // interactive reports whether there is a person to ask: both what we read and what we write is a terminal.
 func (a *App) interactive() bool { return isTerminal(a.In) && isTerminal(a.Err) }
 
-// consent asks before anything is changed. No terminal is never consent.
-func (a *App) consent(question string) (bool, error) {
-	if !a.interactive() {
-		return false, usage("look at --dry-run, then give --yes", "there is no terminal to ask at, and --yes was not given; nothing was touched")
+// consent asks before anything is changed; nil is a yes. No terminal is never consent.
+func (a *App) consent(question string) error {
+	if err := a.mayAsk(); err != nil {
+		return err
 	}
 	_, _ = fmt.Fprintf(a.Err, "%s [y/N] ", question)
-	line, err := bufio.NewReader(a.In).ReadString('\n')
-	if err != nil {
-		return false, nil // ^D is a no
+	line, _ := bufio.NewReader(a.In).ReadString('\n') // ^D is a no
+	switch strings.ToLower(strings.TrimSpace(line)) {
+	case "y", "yes":
+		return nil
 	}
-	line = strings.ToLower(strings.TrimSpace(line))
-	return line == "y" || line == "yes", nil
+	return &exitError{code: exitUsage, err: errors.New("not confirmed; nothing was touched")}
+}
+
+// mayAsk refuses early where consent could not be asked for later.
+func (a *App) mayAsk() error {
+	if a.interactive() {
+		return nil
+	}
+	return usage("look at --dry-run, then give --yes", "there is no terminal to ask at, and --yes was not given; nothing was touched")
 }
 
 // askSecret gives a function that reads a line without showing it; nil where there is nobody to ask.
@@ -35,7 +44,7 @@ func (a *App) askSecret() func(ctx context.Context, question string) (secrets.Va
 	}
 	return func(_ context.Context, question string) (secrets.Value, error) {
 		_, _ = fmt.Fprintf(a.Err, "%s: ", question)
-		defer fmt.Fprintln(a.Err) //nolint:errcheck // the terminal itself
+		defer fmt.Fprintln(a.Err)
 		b, err := term.ReadPassword(int(a.In.Fd()))
 		return secrets.NewValue(b), err
 	}

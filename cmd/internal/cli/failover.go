@@ -38,8 +38,10 @@ type runOptions struct {
 // run is the main job, in one screen.
 func (o *runOptions) run(ctx context.Context) error {
 	a := o.app
-	if !o.dryRun && !o.yes && !a.interactive() {
-		return usage("look at --dry-run, then give --yes", "there is no terminal to ask at, and --yes was not given; nothing was touched")
+	if !o.dryRun && !o.yes {
+		if err := a.mayAsk(); err != nil {
+			return err
+		}
 	}
 	plan, box, err := o.begin(ctx)
 	if err != nil {
@@ -63,8 +65,8 @@ func (o *runOptions) run(ctx context.Context) error {
 	}
 	if !o.yes {
 		view.WritePlan(a.Err, a.look(a.Err), head, graph, facts)
-		if ok, err := a.consent(fmt.Sprintf("Start now? %s will serve from %s.", plan.Service, site.region)); err != nil || !ok {
-			return errors.Join(err, declined(err))
+		if err := a.consent(fmt.Sprintf("Start now? %s will serve from %s.", plan.Service, site.region)); err != nil {
+			return err
 		}
 	} else if !o.shared.json {
 		view.WriteFindings(a.Err, a.look(a.Err), facts.Findings)
@@ -75,13 +77,6 @@ func (o *runOptions) run(ctx context.Context) error {
 	}
 	defer st.Close() //nolint:errcheck // every append was synced
 	return a.perform(ctx, performance{site: site, graph: graph, id: id, head: head, store: st, json: o.shared.json, findings: facts.Findings, planPath: planAt(plan)})
-}
-
-func declined(err error) error {
-	if err != nil {
-		return nil
-	}
-	return &exitError{code: exitUsage, err: errors.New("not confirmed; nothing was touched")}
 }
 
 func newRunID() provision.RunID {

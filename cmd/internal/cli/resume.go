@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -79,8 +78,10 @@ func newAbandon(app *App) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "abandon [RUN]", Short: "Undo a run: restore its records, then remove what it created", Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if !dryRun && !o.yes && !app.interactive() {
-				return usage("look at --dry-run, then give --yes", "there is no terminal to ask at, and --yes was not given; nothing was touched")
+			if !dryRun && !o.yes {
+				if err := app.mayAsk(); err != nil {
+					return err
+				}
 			}
 			p, s, st, err := o.open(cmd.Context(), first(args))
 			if err != nil {
@@ -103,12 +104,8 @@ func newAbandon(app *App) *cobra.Command {
 			}
 			if !o.yes {
 				view.WritePlan(app.Err, app.look(app.Err), h, g, provision.Facts{})
-				ok, err := app.consent("Undo run " + p.entry.Run.Short() + "?")
-				if err != nil {
+				if err := app.consent("Undo run " + p.entry.Run.Short() + "?"); err != nil {
 					return err
-				}
-				if !ok {
-					return &exitError{code: exitUsage, err: errors.New("not confirmed; nothing was touched")}
 				}
 			}
 			return app.perform(cmd.Context(), performance{site: s, graph: g, id: newRunID(), head: h, store: st, json: o.shared.json, planPath: p.plan})

@@ -191,7 +191,7 @@ func (b *bench) rules(region string) []rule {
 	body := `{"auth":{"identity":{"methods":["application_credential"],"application_credential":{"id":"` + id + `","secret":"` + secret + `"}}}}`
 	res, err := http.Post(b.cloud.AuthURL()+"/auth/tokens", "application/json", strings.NewReader(body))
 	b.no(err)
-	defer res.Body.Close() //nolint:errcheck // read side
+	defer res.Body.Close()
 	var tok struct {
 		Token struct {
 			Catalog []struct {
@@ -211,7 +211,7 @@ func (b *bench) rules(region string) []rule {
 			req.Header.Set("X-Auth-Token", res.Header.Get("X-Subject-Token"))
 			r, err := http.DefaultClient.Do(req)
 			b.no(err)
-			defer r.Body.Close() //nolint:errcheck // read side
+			defer r.Body.Close()
 			text, err := io.ReadAll(r.Body)
 			b.no(err)
 			var out struct {

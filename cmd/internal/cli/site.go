@@ -253,13 +253,13 @@ func (s *site) close() {
 }
 
 // jump is how a jump host is logged in to: with the agent's keys, its host key from known_hosts.
-func (a *App) jump() (ssh.ClientConfig, error) {
+func (a *App) jump(ctx context.Context) (ssh.ClientConfig, error) {
 	var none ssh.ClientConfig
 	sock := a.env("SSH_AUTH_SOCK")
 	if sock == "" {
 		return none, &provision.Error{What: "a jump host needs your SSH agent, and SSH_AUTH_SOCK is not set", Hint: "ssh-add, then run again"}
 	}
-	conn, err := net.Dial("unix", sock)
+	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", sock)
 	if err != nil {
 		return none, &provision.Error{What: "the SSH agent does not answer", Err: err}
 	}

@@ -133,7 +133,7 @@ func TestRealZone(t *testing.T) {
 	if _, err := designate.New(sc, "absent."+zone+".example").Get(ctx, name, "A"); err == nil || !strings.Contains(err.Error(), "no such zone") {
 		t.Error(err)
 	} else {
-		t.Log(err, err.(*provision.Error).Hint)
+		t.Log(err, provision.AsError("", err).Hint)
 	}
 	if region == "ORD" {
 		t.Logf("%d requests", c.Requests())
