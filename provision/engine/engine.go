@@ -36,14 +36,19 @@ type Run struct {
 	Graph    provision.Graph
 	Handlers map[provision.Kind]Handler
 	Journal  Recorder
-	// Tell is given every event after it was recorded, in order. Views cannot alter a run: it returns nothing.
+	// Tell is given every event after it was recorded, in order and one at a time. Views cannot alter a run:
+	// it returns nothing.
 	Tell func(provision.Event)
+	// Last is the number of the journal's last event before this run's first.
+	Last int
 	// Past are the events of the journal, when a run goes on.
 	Past []provision.Event
 	// Held says whether this run may still change things; nil allows always.
 	Held func() error
 	// Stop, once closed, lets nothing new begin; what was begun is recorded.
 	Stop <-chan struct{}
+
+	teller teller
 }
 
 // Pace of the loop. Handlers may ask for another one through Status.Again.
@@ -79,6 +84,7 @@ func (r *Run) Go(ctx context.Context) (provision.Outcome, error) {
 			return provision.OutcomeFailed, fmt.Errorf("%s: nothing here performs a step of kind %q", s.ID, s.Kind)
 		}
 	}
+	r.teller.to, r.teller.last = r.Tell, r.Last
 	past := replay(r.Past)
 	done := make(map[provision.StepID]provision.Values, len(order))
 	waits := make(map[provision.StepID]int, len(order))
@@ -204,21 +210,19 @@ func snapshot(s provision.Step, done map[provision.StepID]provision.Values) map[
 
 func (r *Run) tell(e provision.Event) {
 	e.V, e.Time, e.Run = provision.EventVersion, time.Now().UTC(), r.ID
-	if r.Tell != nil {
-		r.Tell(e)
-	}
+	r.teller.now(e)
 }
 
 // record makes an event durable, then tells it. Journals are written even when the run was cancelled.
 func (r *Run) record(ctx context.Context, e provision.Event) error {
 	e.V, e.Time, e.Run = provision.EventVersion, time.Now().UTC(), r.ID
+	r.teller.begin()
 	e, err := r.Journal.Append(context.WithoutCancel(ctx), e)
 	if err != nil {
+		r.teller.end(nil)
 		return &haltError{err}
 	}
-	if r.Tell != nil {
-		r.Tell(e)
-	}
+	r.teller.end(&e)
 	return nil
 }
 

@@ -26,7 +26,7 @@ func Reverse(g provision.Graph, events []provision.Event, run provision.RunID) p
 			continue
 		}
 		restored[name] = true
-		with := undoArgs(s, outputs[s.ID])
+		with := undoArgs(s, outputs)
 		id := provision.StepID("restore/" + name)
 		restores = append(restores, id)
 		out.Steps = append(out.Steps, provision.Step{ID: id, Kind: DNSRestore, With: with, Within: provision.Duration(2 * time.Minute),
@@ -37,7 +37,7 @@ func Reverse(g provision.Graph, events []provision.Event, run provision.RunID) p
 		if s.Undo.Kind == "" || s.Undo.Kind == DNSRestore || !touched[s.ID] {
 			continue
 		}
-		with := undoArgs(s, outputs[s.ID])
+		with := undoArgs(s, outputs)
 		needs := slices.Clone(restores)
 		for _, later := range g.Steps { // what was made with this one's help goes first
 			if slices.Contains(later.Needs, s.ID) && undo[later.ID] != "" {
@@ -70,11 +70,22 @@ func effects(events []provision.Event) (map[provision.StepID]provision.Values, m
 	return outputs, touched
 }
 
-// undoArgs are the step's own undo arguments as literals.
-func undoArgs(s provision.Step, out provision.Values) map[string]provision.Arg {
+// undoArgs are the step's own undo arguments as literals. Where the step's own outputs do not tell one, since
+// the run ended between its intent and its answer, it is what the step was about to send.
+func undoArgs(s provision.Step, outputs map[provision.StepID]provision.Values) map[string]provision.Arg {
 	with := map[string]provision.Arg{}
-	for k, v := range s.UndoArgs(0, out) {
+	for k, v := range s.UndoArgs(0, outputs[s.ID]) {
 		with[k] = provision.Lit(v)
+	}
+	for _, name := range s.Undo.Take {
+		arg, ok := s.With[name]
+		if _, known := with[name]; known || !ok {
+			continue
+		}
+		one := provision.Step{ID: s.ID, With: map[string]provision.Arg{name: arg}}
+		if in, err := one.Resolve(0, outputs); err == nil {
+			with[name] = provision.Lit(in[name])
+		}
 	}
 	return with
 }

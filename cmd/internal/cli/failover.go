@@ -261,7 +261,7 @@ func (a *App) perform(parent context.Context, p performance) error {
 		v.Tell(provision.Event{V: provision.EventVersion, Time: time.Now().UTC(), Run: p.id, Type: provision.Note,
 			Message: fmt.Sprintf("took over the lock that %s on %s left behind (run %s)", h.Owner, h.Host, h.Run.Short())})
 	}
-	run := engine.Run{ID: p.id, Graph: p.graph, Handlers: p.site.handlers(p.id), Journal: j, Tell: v.Tell, Past: p.past, Held: lease.Held, Stop: stop}
+	run := engine.Run{ID: p.id, Graph: p.graph, Handlers: p.site.handlers(p.id), Journal: j, Tell: v.Tell, Past: p.past, Held: lease.Held, Stop: stop, Last: first.Seq}
 	outcome, runErr := run.Go(ctx)
 	end := provision.Event{V: provision.EventVersion, Time: time.Now().UTC(), Run: p.id, Type: provision.RunEnded, Outcome: outcome}
 	if runErr != nil {

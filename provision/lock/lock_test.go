@@ -1,0 +1,227 @@
+package lock
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/dripstat/failover/provision/store"
+)
+
+// memory is a store in memory that can stop answering.
+type memory struct {
+	mu   sync.Mutex
+	keys map[string][]byte
+	fail error
+}
+
+func (m *memory) Read(_ context.Context, key string) ([]byte, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if b, ok := m.keys[key]; ok {
+		return bytes.Clone(b), nil
+	}
+	return nil, store.ErrNotFound
+}
+
+func (m *memory) Swap(_ context.Context, key string, old, next []byte) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	have, ok := m.keys[key]
+	switch {
+	case m.fail != nil:
+		return m.fail
+	case ok && old == nil:
+		return store.ErrExists
+	case !bytes.Equal(have, old):
+		return store.ErrChanged
+	}
+	if m.keys == nil {
+		m.keys = map[string][]byte{}
+	}
+	m.keys[key] = next
+	return nil
+}
+
+func alice() Holder {
+	return Holder{Owner: "alice", Host: "laptop", PID: 100, Command: "failover", Run: "01ALICE"}
+}
+func bob() Holder {
+	return Holder{Owner: "bob", Host: "desk", PID: 200, Command: "failover", Run: "01BOB"}
+}
+
+func everyoneLives(int) bool { return true }
+
+func acquire(t *testing.T, m *memory, h Holder, alive func(int) bool) *Lease {
+	t.Helper()
+	l, err := Acquire(t.Context(), m, "shop", h, alive)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+func TestHeld(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := &memory{}
+		l := acquire(t, m, alice(), everyoneLives)
+		// Heartbeats keep it for as long as the run takes.
+		for range 10 {
+			time.Sleep(TTL)
+			var held *HeldError
+			if _, err := Acquire(t.Context(), m, "shop", bob(), everyoneLives); !errors.As(err, &held) || held.Holder.Owner != "alice" {
+				t.Fatalf("a second lease: %v", err)
+			} else if !strings.Contains(err.Error(), "locked by alice on laptop since") {
+				t.Errorf("message: %v", err)
+			}
+			if err := l.Held(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		// Another service is another lease.
+		other, err := Acquire(t.Context(), m, "other", bob(), everyoneLives)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(other.Release(t.Context()), l.Release(t.Context())); err != nil {
+			t.Fatal(err)
+		}
+		// Released, it is free at once, and its generation goes on.
+		b := acquire(t, m, bob(), everyoneLives)
+		if b.TakenFrom != nil || b.holder.Generation != 2 {
+			t.Errorf("taken from %v, generation %d", b.TakenFrom, b.holder.Generation)
+		}
+		if err := b.Release(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// A lease whose store was out of reach for its whole life is expired for its holder and for everyone else.
+func TestExpiredIsTakenOverAndKnownAsLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := &memory{}
+		a := acquire(t, m, alice(), everyoneLives)
+		m.mu.Lock()
+		m.fail = errors.New("the store is out of reach")
+		m.mu.Unlock()
+		time.Sleep(TTL - time.Second)
+		if err := a.Held(); err != nil {
+			t.Errorf("it was lost too early: %v", err)
+		}
+		time.Sleep(2 * time.Second)
+		if err := a.Held(); !errors.Is(err, ErrLost) {
+			t.Errorf("an expired lease is still held: %v", err)
+		}
+		m.mu.Lock()
+		m.fail = nil
+		// In this very moment, before alice's next heartbeat, bob comes.
+		m.mu.Unlock()
+		b := acquire(t, m, bob(), everyoneLives)
+		if b.TakenFrom == nil || b.TakenFrom.Owner != "alice" {
+			t.Errorf("taken from %+v", b.TakenFrom)
+		}
+		time.Sleep(TTL)
+		if err := a.Held(); !errors.Is(err, ErrLost) {
+			t.Errorf("alice still holds it: %v", err)
+		}
+		if err := a.Release(t.Context()); err != nil {
+			t.Errorf("releasing what is lost: %v", err)
+		}
+		if err := b.Held(); err != nil {
+			t.Errorf("bob lost it by alice's release: %v", err)
+		}
+		if err := b.Release(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// A holder that comes back after its lease expired, with nobody else there, must not go on as if nothing were.
+func TestHeartbeatDoesNotReviveAnotherOnesLease(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := &memory{}
+		a := acquire(t, m, alice(), everyoneLives)
+		m.mu.Lock()
+		m.keys[Key("shop")] = []byte(`{"owner":"bob","host":"desk","pid":200,"expires":"2100-01-01T00:00:00Z","generation":7}`)
+		m.mu.Unlock()
+		time.Sleep(TTL / 2)
+		if err := a.Held(); !errors.Is(err, ErrLost) {
+			t.Errorf("held: %v", err)
+		}
+		if err := a.Release(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if b, _ := m.Read(t.Context(), Key("shop")); !bytes.Contains(b, []byte("bob")) {
+			t.Errorf("bob's lease is %s", b)
+		}
+	})
+}
+
+// A process of this host that is gone holds nothing; one of another host is not judged from here.
+func TestDeadProcess(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		nobodyLives := func(int) bool { return false }
+		m := &memory{keys: map[string][]byte{Key("shop"): []byte(`{"owner":"alice","host":"laptop","pid":99,"expires":"2100-01-01T00:00:00Z","generation":4}`)}}
+		if _, err := Acquire(t.Context(), m, "shop", bob(), nobodyLives); err == nil {
+			t.Fatal("a lease of another host was taken")
+		}
+		asked := 0
+		l := acquire(t, m, alice(), func(pid int) bool { asked = pid; return false })
+		if asked != 99 || l.TakenFrom == nil || l.holder.Generation != 5 {
+			t.Errorf("asked of %d, taken from %v, generation %d", asked, l.TakenFrom, l.holder.Generation)
+		}
+		if err := l.Release(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// Of many that come at once, one gets it.
+func TestOneOfMany(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := &memory{}
+		var mu sync.Mutex
+		var got []*Lease
+		var wg sync.WaitGroup
+		for range 20 {
+			wg.Go(func() {
+				l, err := Acquire(t.Context(), m, "shop", alice(), everyoneLives)
+				var held *HeldError
+				if err != nil && !errors.As(err, &held) {
+					t.Errorf("error: %v", err)
+				}
+				if err == nil {
+					mu.Lock()
+					got = append(got, l)
+					mu.Unlock()
+				}
+			})
+		}
+		wg.Wait()
+		if len(got) != 1 {
+			t.Errorf("%d hold it", len(got))
+		}
+		for _, l := range got {
+			if err := l.Release(t.Context()); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}
+
+// A lease that nobody can read is nobody's to overwrite.
+func TestUnreadableLease(t *testing.T) {
+	m := &memory{keys: map[string][]byte{Key("shop"): []byte("{torn")}}
+	if _, err := Acquire(t.Context(), m, "shop", alice(), everyoneLives); err == nil || !strings.Contains(err.Error(), "does not parse") {
+		t.Errorf("error: %v", err)
+	}
+	if string(m.keys[Key("shop")]) != "{torn" {
+		t.Errorf("it was overwritten: %s", m.keys[Key("shop")])
+	}
+}

@@ -1,0 +1,195 @@
+package file
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/dripstat/failover/provision/store"
+)
+
+var _ store.Store = (*Store)(nil)
+
+func open(t *testing.T) *Store {
+	t.Helper()
+	s := New(filepath.Join(t.TempDir(), "state"))
+	t.Cleanup(func() { _ = s.Close() })
+	return s
+}
+
+func TestNewTouchesNothing(t *testing.T) {
+	s := open(t)
+	if keys, err := s.List(t.Context(), ""); err != nil || keys != nil {
+		t.Errorf("%v, %v", keys, err)
+	}
+	if _, err := s.Read(t.Context(), "a/b"); !errors.Is(err, store.ErrNotFound) {
+		t.Error(err)
+	}
+	if _, err := os.Stat(s.Dir()); err == nil {
+		t.Error("the folder was made by reading")
+	}
+}
+
+func TestSwap(t *testing.T) {
+	s, ctx := open(t), t.Context()
+	const k = "shop/lease.json"
+	for i, tt := range []struct {
+		old, next string // "-": nil
+		err       error
+		have      string
+	}{
+		{"x", "a", store.ErrChanged, "-"},
+		{"-", "a", nil, "a"},
+		{"-", "b", store.ErrExists, "a"},
+		{"b", "c", store.ErrChanged, "a"},
+		{"a", "b", nil, "b"},
+		{"a", "-", store.ErrChanged, "b"},
+		{"b", "-", nil, "-"},
+		{"b", "-", store.ErrChanged, "-"},
+		{"-", "", nil, ""},
+		{"", "z", nil, "z"}, // empty is a value
+	} {
+		val := func(s string) []byte {
+			if s == "-" {
+				return nil
+			}
+			return []byte(s)
+		}
+		if err := s.Swap(ctx, k, val(tt.old), val(tt.next)); !errors.Is(err, tt.err) || err != nil && tt.err == nil {
+			t.Fatalf("%d: Swap(%q, %q): %v", i, tt.old, tt.next, err)
+		}
+		b, err := s.Read(ctx, k)
+		if tt.have == "-" {
+			if !errors.Is(err, store.ErrNotFound) {
+				t.Fatalf("%d: %q is left: %v", i, b, err)
+			}
+		} else if err != nil || string(b) != tt.have {
+			t.Fatalf("%d: %q, %v; want %q", i, b, err, tt.have)
+		}
+	}
+}
+
+// Goroutines, and stores that stand for other processes, never both win.
+func TestSwapRaces(t *testing.T) {
+	dir := t.TempDir()
+	var won atomic.Int64
+	var wg sync.WaitGroup
+	for g := range 8 {
+		wg.Go(func() {
+			s := New(dir)
+			for range 20 {
+				have, err := s.Read(t.Context(), "n")
+				if err != nil && !errors.Is(err, store.ErrNotFound) {
+					t.Error(err)
+				}
+				err = s.Swap(t.Context(), "n", have, append(have, byte('a'+g)))
+				switch {
+				case err == nil:
+					won.Add(1)
+				case !errors.Is(err, store.ErrChanged) && !errors.Is(err, store.ErrExists):
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	b, err := New(dir).Read(t.Context(), "n")
+	if err != nil || int64(len(b)) != won.Load() || won.Load() < 20 {
+		t.Errorf("%d swaps won, %d are in the value: %v", won.Load(), len(b), err)
+	}
+}
+
+func TestAppend(t *testing.T) {
+	s, ctx := open(t), t.Context()
+	const k = "shop/runs/01.jsonl"
+	for i := range 3 {
+		if err := s.Append(ctx, k, fmt.Appendf(nil, "line %d\n", i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if b, _ := s.Read(ctx, k); string(b) != "line 0\nline 1\nline 2\n" {
+		t.Errorf("%q", b)
+	}
+	if err := s.Swap(ctx, "shop/lease.json", nil, []byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	keys, err := s.List(ctx, "shop/")
+	if d := cmp.Diff([]string{"shop/lease.json", k}, keys); d != "" || err != nil {
+		t.Errorf("keys (-want +got): %v\n%s", err, d)
+	}
+	if runtime.GOOS == "windows" {
+		return
+	}
+	for _, p := range []string{s.Path(k), s.Path("shop/lease.json")} {
+		if st, err := os.Stat(p); err != nil || st.Mode().Perm() != 0o600 {
+			t.Errorf("%s: %v, %v", p, st.Mode(), err)
+		}
+	}
+	if st, err := os.Stat(filepath.Dir(s.Path(k))); err != nil || st.Mode().Perm() != 0o700 {
+		t.Errorf("the folder: %v, %v", st.Mode(), err)
+	}
+}
+
+// What a crash left of a line is cut before the next is written.
+func TestAppendCutsATornLine(t *testing.T) {
+	for _, tt := range []struct{ left, want string }{
+		{"one\ntw", "one\nnew\n"}, {"on", "new\n"}, {"one\n", "one\nnew\n"}, {"", "new\n"},
+	} {
+		s := open(t)
+		p := s.Path("runs/01.jsonl")
+		if err := os.MkdirAll(filepath.Dir(p), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(p, []byte(tt.left), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Append(t.Context(), "runs/01.jsonl", []byte("new\n")); err != nil {
+			t.Fatal(err)
+		}
+		if b, _ := os.ReadFile(p); string(b) != tt.want {
+			t.Errorf("after %q: %q, want %q", tt.left, b, tt.want)
+		}
+	}
+}
+
+func TestReadOnlyFolder(t *testing.T) {
+	if os.Getuid() == 0 || runtime.GOOS == "windows" {
+		t.Skip("nothing is read-only to this user")
+	}
+	dir := t.TempDir()
+	if err := os.Chmod(dir, 0o500); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.Chmod(dir, 0o700) })
+	s := New(dir)
+	if err := s.Append(t.Context(), "shop/runs/01.jsonl", []byte("x\n")); !errors.Is(err, os.ErrPermission) {
+		t.Errorf("append: %v", err)
+	}
+	if err := s.Swap(t.Context(), "shop/lease.json", nil, []byte("x")); !errors.Is(err, os.ErrPermission) {
+		t.Errorf("swap: %v", err)
+	}
+}
+
+// A lock that another holds is waited for only as long as the context allows.
+func TestSwapWaitsNoLongerThanItsContext(t *testing.T) {
+	s := open(t)
+	if err := s.Swap(t.Context(), "k", nil, []byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := s.Swap(ctx, "k", []byte("x"), []byte("y")); err == nil {
+		t.Skip("the lock was free, and a free lock needs no wait")
+	} else if b, _ := s.Read(t.Context(), "k"); string(b) != "x" || !strings.Contains(err.Error(), "lock") {
+		t.Errorf("%q, %v", b, err)
+	}
+}
