@@ -92,6 +92,9 @@ func valueEnd(src []byte, i int) int {
 		}
 		return len(src)
 	}
+	if end := closed(rest); end > 0 { // the usual: one quoted text, and the line goes on, as it does in JSON
+		return i + end
+	}
 	if bytes.Count(rest, []byte(`"`))%2 == 1 { // a quote that is not closed: all that follows may be the secret
 		if n := bytes.IndexByte(src[min(line+1, len(src)):], '"'); n >= 0 {
 			return line + 1 + n + 1
@@ -99,6 +102,31 @@ func valueEnd(src []byte, i int) int {
 		return len(src)
 	}
 	return line
+}
+
+// closed gives the end of a quoted text at the beginning of a line's rest, where what follows leaves no
+// doubt that it is its end; else 0.
+func closed(rest []byte) int {
+	if len(rest) == 0 || rest[0] != '"' {
+		return 0
+	}
+	for i := 1; i < len(rest); i++ {
+		switch rest[i] {
+		case '\\':
+			i++
+		case '$', '%': // a template may hold quotes of its own
+			if i+1 < len(rest) && rest[i+1] == '{' {
+				return 0
+			}
+		case '"':
+			next := bytes.TrimLeft(rest[i+1:], " \t\r")
+			if len(next) == 0 || bytes.IndexByte([]byte(",}]#"), next[0]) >= 0 {
+				return i + 1
+			}
+			return 0
+		}
+	}
+	return 0
 }
 
 // literalSpans masks the quoted texts of src[from:to] but the names given to env, file and var; a value
