@@ -74,6 +74,29 @@ var Stages = []Stage{StageRestore, StagePrepare, StageLower, StageCreate, StageD
 type Undo struct {
 	// Kind of the reversing step; empty: the effect is kept.
 	Kind Kind `json:"kind,omitempty"`
+	// Take names what the reversing step is given: literal arguments of the step, or its outputs.
+	Take []string `json:"take,omitempty"`
+}
+
+// UndoArgs are the arguments of the reversing step after the step's attempt (0 is the first) had given
+// out. An output goes before an argument of the same name; what is not known is left out.
+func (s Step) UndoArgs(attempt int, out Values) Values {
+	in := Values{}
+	for _, name := range s.Undo.Take {
+		a, ok := s.With[name]
+		if attempt > 0 && attempt <= len(s.Ladder) {
+			if rung, has := s.Ladder[attempt-1][name]; has {
+				a, ok = rung, true
+			}
+		}
+		if ok && len(a.Of) == 0 && !a.List {
+			in[name] = a.Is
+		}
+		if v, has := out[name]; has {
+			in[name] = v
+		}
+	}
+	return in
 }
 
 // Arg is exactly one of: a literal, or outputs of other steps.

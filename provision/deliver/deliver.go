@@ -68,6 +68,13 @@ type Target struct {
 // ErrHostKey says that a server is not the one that the compute API described. It is never retried.
 var ErrHostKey = errors.New("the server presents another host key than its console shows")
 
+// hostKeyError is ErrHostKey without saying it twice.
+type hostKeyError struct{ said *provision.Error }
+
+func (e *hostKeyError) Error() string        { return e.said.Error() }
+func (e *hostKeyError) Unwrap() error        { return e.said }
+func (e *hostKeyError) Is(target error) bool { return target == ErrHostKey }
+
 // timeouts of one delivery.
 const (
 	connectFor = 10 * time.Second
@@ -224,9 +231,9 @@ func connect(ctx context.Context, t Target, l *Login, dial Dial, jump ssh.Client
 					return nil
 				}
 			}
-			mismatch = &provision.Error{What: "REFUSED: " + ErrHostKey.Error(), Class: provision.Final, Err: ErrHostKey,
+			mismatch = &hostKeyError{&provision.Error{What: "REFUSED: " + ErrHostKey.Error(), Class: provision.Final,
 				Said: fmt.Sprintf("%s presents %s; the console shows %s", addr, ssh.FingerprintSHA256(key), fingerprints(keys)),
-				Hint: "nothing was sent to it; look at who answers at this address before anything else"}
+				Hint: "nothing was sent to it; look at who answers at this address before anything else"}}
 			return mismatch
 		},
 	}

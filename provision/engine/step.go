@@ -74,33 +74,13 @@ func (w *worker) clear(ctx context.Context, attempt int, left provision.Values) 
 		if h == nil {
 			return fmt.Errorf("%s: nothing here performs a step of kind %q", w.step.ID, w.step.Undo.Kind)
 		}
-		in := UndoArgs(w.step, attempt, left)
+		in := w.step.UndoArgs(attempt, left)
 		undo := &worker{run: w.run, step: provision.Step{ID: w.step.ID, Kind: w.step.Undo.Kind, Within: provision.Duration(3 * time.Minute)}, began: time.Now()}
 		if _, _, err := undo.drive(ctx, h, in, attempt, false); err != nil {
 			return err
 		}
 	}
 	return w.run.record(ctx, provision.Event{Type: provision.StepCleared, Step: w.step.ID, Kind: w.step.Kind, Attempt: attempt + 1})
-}
-
-// UndoArgs are the arguments of the reversing step: every literal argument of the step as it was at the
-// attempt, and over them its outputs. Handlers of undo kinds take what they know of these.
-func UndoArgs(s provision.Step, attempt int, out provision.Values) provision.Values {
-	in := provision.Values{}
-	for name, a := range s.With {
-		if len(a.Of) == 0 && !a.List {
-			in[name] = a.Is
-		}
-	}
-	if attempt > 0 && attempt <= len(s.Ladder) {
-		for name, a := range s.Ladder[attempt-1] {
-			in[name] = a.Is
-		}
-	}
-	for name, v := range out {
-		in[name] = v
-	}
-	return in
 }
 
 // attempt drives the step's handler. left is what a failed attempt has left behind.

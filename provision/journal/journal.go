@@ -167,8 +167,11 @@ func Runs(ctx context.Context, s Store, service string) ([]Entry, error) {
 	return out, nil
 }
 
-// ErrNoRun says that no run has that beginning.
-var ErrNoRun = errors.New("there is no such run")
+// ErrNoRun says that no run has that beginning, ErrManyRuns that more than one has.
+var (
+	ErrNoRun    = errors.New("there is no such run")
+	ErrManyRuns = errors.New("give more of it")
+)
 
 // Find gives the run of a service whose id begins with prefix, case aside; the latest for an empty prefix.
 func Find(ctx context.Context, s Store, service, prefix string) (Entry, error) {
@@ -186,7 +189,7 @@ func Find(ctx context.Context, s Store, service, prefix string) (Entry, error) {
 	case len(hits) == 0:
 		return Entry{}, ErrNoRun
 	case prefix != "" && len(hits) > 1:
-		return Entry{}, fmt.Errorf("%d runs begin with %s: give more of it", len(hits), prefix)
+		return Entry{}, fmt.Errorf("%d runs begin with %s: %w", len(hits), prefix, ErrManyRuns)
 	}
 	return hits[len(hits)-1], nil
 }

@@ -104,7 +104,7 @@ func (j *judgement) earlier(c provision.Cloud, inv provision.Inventory) {
 		}
 	}) {
 		j.find(provision.Noted, "earlier run", "cloud."+c.Name, c.Pos, "failover abandon "+run.Short()+" removes them",
-			"%s has %d servers of run %s of this service", inv.Region, runs[run], run.Short())
+			"%s has %s of run %s of this service", inv.Region, counted(runs[run], "server"), run.Short())
 	}
 }
 
@@ -187,4 +187,11 @@ func list(v []string) string {
 		return strings.Join(v[:3], ", ") + fmt.Sprintf(" and %d more", len(v)-3)
 	}
 	return strings.Join(v, ", ")
+}
+
+func counted(n int, thing string) string {
+	if n != 1 {
+		thing += "s"
+	}
+	return fmt.Sprintf("%d %s", n, thing)
 }

@@ -40,7 +40,7 @@ func (b *builder) loginKey(certificate string) provision.StepID {
 			ID: loginID, Kind: LoginCreate, Volatile: true, Within: provision.Duration(time.Minute), Needs: []provision.StepID{fetchID(certificate)},
 			With: map[string]provision.Arg{"certificate": provision.Lit(certificate), "run": provision.Lit(string(b.run)),
 				"fingerprint": provision.From(fetchID(certificate), "fingerprint")},
-			Say: provision.Say{Stage: provision.StagePrepare, Thing: "login key", Detail: "made for this run, kept in memory"},
+			Say: provision.Say{Stage: provision.StagePrepare, Thing: "login key", Detail: "in memory, for this run alone"},
 		})
 	}
 	return loginID
@@ -70,7 +70,7 @@ func (b *builder) deliver(s provision.Server, slot string, server provision.Step
 		ID: provision.StepID("hostkey/" + slot), Kind: ConsoleHostKeys, Needs: []provision.StepID{server},
 		With:   map[string]provision.Arg{"cloud": provision.Lit(s.Cloud), "server": provision.From(server, "id")},
 		Within: provision.Duration(10 * time.Minute), Expect: provision.Duration(20 * time.Second),
-		Say: provision.Say{Stage: provision.StageDeliver, Thing: slot, Detail: "host key from the console"},
+		Say: provision.Say{Stage: provision.StageDeliver, Thing: slot},
 	})
 	unit := c.Reload
 	if unit == "" && s.Template == "tls-proxy" {
@@ -92,6 +92,6 @@ func (b *builder) deliver(s provision.Server, slot string, server provision.Step
 			"slot":        provision.Lit(slot),
 		},
 		Within: provision.Duration(5 * time.Minute), Expect: provision.Duration(5 * time.Second),
-		Say: provision.Say{Stage: provision.StageDeliver, Thing: slot, Detail: "certificate " + c.Name + " over SSH to " + CertificatePath(c)},
+		Say: provision.Say{Stage: provision.StageDeliver, Thing: slot, Detail: "certificate " + c.Name + " over SSH, host key from the console"},
 	})
 }

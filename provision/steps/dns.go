@@ -40,7 +40,7 @@ func (b *builder) lower() {
 				ID: recordID("lower", z, r), Kind: DNSLower,
 				With:   map[string]provision.Arg{"zone": provision.Lit(z.Name), "old": provision.Lit(rrset(old)), "ttl": provision.Lit(want)},
 				Within: provision.Duration(time.Minute), Expect: provision.Duration(expectMoment),
-				Undo: provision.Undo{Kind: DNSRestore},
+				Undo: provision.Undo{Kind: DNSRestore, Take: []string{"zone", "old", "ttl", "values"}},
 				Say:  provision.Say{Stage: provision.StageLower, Thing: trim(z.FQDN(r)), Detail: fmt.Sprintf("TTL %d s → %d s", old.TTL, want)},
 			})
 		}
@@ -103,7 +103,7 @@ func (b *builder) moveRecord(z provision.Zone, r provision.Record, held []provis
 		ID: recordID("move", z, r), Kind: DNSMove, Needs: unique(needs),
 		With: map[string]provision.Arg{"zone": provision.Lit(z.Name), "old": provision.Lit(rrset(old)),
 			"ttl": provision.Lit(seconds(r.TTL)), "values": values},
-		Undo: provision.Undo{Kind: DNSRestore}, Within: provision.Duration(2 * time.Minute), Expect: provision.Duration(2 * time.Second),
+		Undo: provision.Undo{Kind: DNSRestore, Take: []string{"zone", "old", "ttl", "values"}}, Within: provision.Duration(2 * time.Minute), Expect: provision.Duration(2 * time.Second),
 		Say: provision.Say{Stage: provision.StageMove, Thing: name, Detail: fmt.Sprintf("%s  %s → %s", r.Type, oldText(old), b.newText(r))},
 	})
 	agree := b.add(provision.Step{
@@ -111,7 +111,7 @@ func (b *builder) moveRecord(z provision.Zone, r provision.Record, held []provis
 		With: map[string]provision.Arg{"zone": provision.Lit(z.Name), "name": provision.Lit(z.FQDN(r)), "type": provision.Lit(r.Type),
 			"values": values, "name_servers": provision.Lit(facts.NameServers)},
 		Within: provision.Duration(z.Within), Expect: provision.Duration(10 * time.Second),
-		Say: provision.Say{Stage: provision.StageConfirm, Thing: name, Detail: "asked of " + strings.Join(facts.NameServers, ", ")},
+		Say: provision.Say{Stage: provision.StageConfirm, Thing: name, Detail: "at " + strings.Join(facts.NameServers, ", ")},
 	})
 	b.moved = append(b.moved, agree)
 	if proven == nil || !strings.HasPrefix(proven.Ready.URL, "https://"+name+"/") && !strings.HasPrefix(proven.Ready.URL, "https://"+name+":") && proven.Ready.URL != "https://"+name {
@@ -123,7 +123,7 @@ func (b *builder) moveRecord(z provision.Zone, r provision.Record, held []provis
 	b.add(provision.Step{
 		ID: recordID("confirm", z, r), Kind: ServiceConfirm, Needs: unique(append([]provision.StepID{agree}, outputsOf(values)...)), With: with,
 		Within: provision.Duration(proven.Ready.Within), Expect: provision.Duration(2 * time.Second),
-		Say: provision.Say{Stage: provision.StageConfirm, Thing: name, Detail: proven.Ready.URL + " through the name"},
+		Say: provision.Say{Stage: provision.StageConfirm, Thing: name, Detail: "https through the name"},
 	})
 }
 

@@ -20,7 +20,7 @@ func (b *builder) prove(s provision.Server, at source, needs []provision.StepID)
 	return b.add(provision.Step{
 		ID: provision.StepID("prove/" + at.slot), Kind: ServiceProve, Volatile: true, Needs: needs, With: b.proofArgs(s, at),
 		Within: provision.Duration(s.Ready.Within), Expect: provision.Duration(5 * time.Second),
-		Say: provision.Say{Stage: provision.StageProve, Thing: at.slot, Detail: fmt.Sprintf("%s, %d, at its own address", s.Ready.URL, s.Ready.Status)},
+		Say: provision.Say{Stage: provision.StageProve, Thing: at.slot, Detail: fmt.Sprintf("%s → %d", s.Ready.URL, s.Ready.Status)},
 	})
 }
 

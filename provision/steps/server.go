@@ -3,6 +3,8 @@ package steps
 import (
 	"fmt"
 	"maps"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/dripstat/failover/provision"
@@ -58,8 +60,8 @@ func (b *builder) server(s provision.Server) {
 			ID: provision.StepID("keypair/" + s.Name), Kind: KeypairCreate, Needs: []provision.StepID{b.loginKey(s.Certificate)},
 			With: map[string]provision.Arg{"cloud": cloud, "name": provision.Lit(b.tag(s.Name)),
 				"public_key": provision.From(loginID, "public_key")},
-			Undo: provision.Undo{Kind: KeypairDelete}, Within: provision.Duration(2 * time.Minute), Expect: provision.Duration(expectMoment),
-			Say: provision.Say{Stage: provision.StagePrepare, Thing: "login key", Detail: "made for this run, kept in memory"},
+			Undo: provision.Undo{Kind: KeypairDelete, Take: []string{"cloud", "name"}}, Within: provision.Duration(2 * time.Minute), Expect: provision.Duration(expectMoment),
+			Say: provision.Say{Stage: provision.StagePrepare, Thing: "login key", Detail: "in memory, for this run alone"},
 		})
 		needs, with["key"] = append(needs, id), provision.From(id, "name")
 	}
@@ -77,7 +79,7 @@ func (b *builder) server(s provision.Server) {
 		id := b.add(provision.Step{
 			ID: provision.StepID("spread/" + s.Name), Kind: ServerGroupCreate,
 			With: map[string]provision.Arg{"cloud": cloud, "name": provision.Lit(b.tag(s.Name)), "policy": provision.Lit("anti-affinity")},
-			Undo: provision.Undo{Kind: ServerGroupDelete}, Within: provision.Duration(2 * time.Minute), Expect: provision.Duration(expectMoment),
+			Undo: provision.Undo{Kind: ServerGroupDelete, Take: []string{"cloud", "id", "name"}}, Within: provision.Duration(2 * time.Minute), Expect: provision.Duration(expectMoment),
 			Say: provision.Say{Stage: provision.StagePrepare, Thing: s.Name, Detail: "no two on one hypervisor"},
 		})
 		needs, with["servergroup"] = append(needs, id), provision.From(id, "id")
@@ -97,7 +99,7 @@ func (b *builder) server(s provision.Server) {
 			Needs:  append(delivered, groupID(s)),
 			With:   map[string]provision.Arg{"cloud": cloud, "group": provision.From(groupID(s), "id"), "port": provision.Lit(s.SSH.Port)},
 			Within: provision.Duration(2 * time.Minute), Expect: provision.Duration(expectMoment),
-			Say: provision.Say{Stage: provision.StageClose, Thing: s.Name, Detail: fmt.Sprintf("port %d, open to %s until now", s.SSH.Port, b.facts.Operator)},
+			Say: provision.Say{Stage: provision.StageClose, Thing: s.Name, Detail: fmt.Sprintf("port %d, once the certificate is delivered", s.SSH.Port)},
 		})
 	}
 }
@@ -122,7 +124,7 @@ func (b *builder) slot(s provision.Server, f provision.ServerFacts, slot string,
 	}
 	id := b.add(provision.Step{
 		ID: provision.StepID("server/" + slot), Kind: ServerCreate, Needs: needs, With: with, Ladder: ladder,
-		Undo: provision.Undo{Kind: ServerDelete}, Within: provision.Duration(s.Timeout), Expect: provision.Duration(expectBoot),
+		Undo: provision.Undo{Kind: ServerDelete, Take: []string{"cloud", "id", "run", "slot"}}, Within: provision.Duration(s.Timeout), Expect: provision.Duration(expectBoot),
 		Say: provision.Say{Stage: provision.StageCreate, Thing: slot, Detail: describe(f)},
 	})
 	at := source{slot: slot, v4: provision.Output{Step: id, Name: "ipv4"}, v6: provision.Output{Step: id, Name: "ipv6"}}
@@ -131,7 +133,7 @@ func (b *builder) slot(s provision.Server, f provision.ServerFacts, slot string,
 			ID: provision.StepID("address/" + slot), Kind: FloatingIPCreate, Needs: []provision.StepID{id},
 			With: map[string]provision.Arg{"cloud": common["cloud"], "server": provision.From(id, "id"), "network": provision.Lit(f.Floating.ID),
 				"run": common["run"], "slot": provision.Lit(slot)},
-			Undo: provision.Undo{Kind: FloatingIPDelete}, Within: provision.Duration(2 * time.Minute), Expect: provision.Duration(expectMoment),
+			Undo: provision.Undo{Kind: FloatingIPDelete, Take: []string{"cloud", "id", "run", "slot"}}, Within: provision.Duration(2 * time.Minute), Expect: provision.Duration(expectMoment),
 			Say: provision.Say{Stage: provision.StageCreate, Thing: slot, Detail: "a floating address of " + f.Floating.Name},
 		})
 		at.v4 = provision.Output{Step: fip, Name: "address"}
@@ -170,8 +172,8 @@ func (b *builder) openGroup(s provision.Server) provision.StepID {
 		With: map[string]provision.Arg{"cloud": provision.Lit(s.Cloud), "name": provision.Lit(b.tag(s.Name)),
 			"description": provision.Lit(fmt.Sprintf("%s of %s, made by failover run %s", s.Name, b.plan.Service, b.run)),
 			"rules":       provision.Lit(rules), "run": provision.Lit(string(b.run)), "slot": provision.Lit(s.Name)},
-		Undo: provision.Undo{Kind: GroupDelete}, Within: provision.Duration(2 * time.Minute), Expect: provision.Duration(expectMoment),
-		Say: provision.Say{Stage: provision.StagePrepare, Thing: s.Name, Detail: "security group, " + openText(s.Open)},
+		Undo: provision.Undo{Kind: GroupDelete, Take: []string{"cloud", "id", "name", "run", "slot"}}, Within: provision.Duration(2 * time.Minute), Expect: provision.Duration(expectMoment),
+		Say: provision.Say{Stage: provision.StagePrepare, Thing: s.Name, Detail: "open " + openText(s.Open)},
 	})
 }
 
@@ -185,19 +187,31 @@ func cidrs(from, operator string) []string {
 	return []string{from}
 }
 
+// openText gives "443, 80 from any; 22 from me".
 func openText(rules []provision.OpenRule) string {
-	out := ""
-	for i, r := range rules {
-		if i > 0 {
-			out += ", "
+	var from []string
+	ports := map[string][]string{}
+	for _, r := range rules {
+		p := strconv.Itoa(r.Port)
+		switch {
+		case r.Port == 0:
+			p = r.Protocol
+		case r.PortMax > r.Port:
+			p += "-" + strconv.Itoa(r.PortMax)
 		}
-		out += r.Protocol
-		if r.Port > 0 {
-			out = out[:len(out)-len(r.Protocol)] + fmt.Sprintf("%d/%s", r.Port, r.Protocol)
+		if r.Port > 0 && r.Protocol != "tcp" {
+			p += "/" + r.Protocol
 		}
-		out += " from " + r.From
+		if ports[r.From] == nil {
+			from = append(from, r.From)
+		}
+		ports[r.From] = append(ports[r.From], p)
 	}
-	return out
+	out := make([]string, len(from))
+	for i, f := range from {
+		out[i] = strings.Join(ports[f], ", ") + " from " + f
+	}
+	return strings.Join(out, "; ")
 }
 
 func describe(f provision.ServerFacts) string {

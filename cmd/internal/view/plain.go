@@ -45,10 +45,10 @@ func (p *Plain) Tell(e provision.Event) {
 		line("%s: done, %s (%s)", e.Step, p.look.past(s), took(time.Duration(e.Took*float64(time.Second))))
 	case provision.StepSent:
 		if e.Error != nil {
-			line("%s: %s", e.Step, e.Error.Error())
+			line("%s: %s", e.Step, trouble(e))
 		}
 	case provision.StepFailed:
-		line("%s: FAILED: %s", e.Step, strings.TrimPrefix(e.Error.Error(), string(e.Step)+": "))
+		line("%s: FAILED: %s", e.Step, trouble(e))
 	case provision.StepCleared:
 		line("%s: what the attempt left is removed", e.Step)
 	case provision.Stopping:
@@ -56,6 +56,11 @@ func (p *Plain) Tell(e provision.Event) {
 	case provision.Note:
 		line("%s", e.Message)
 	}
+}
+
+// trouble is the error of a step's event without the step's name, which begins the line already.
+func trouble(e provision.Event) string {
+	return strings.TrimPrefix(e.Error.Error(), string(e.Step)+": ")
 }
 
 // End writes the summary.

@@ -34,13 +34,21 @@ func WritePlan(w io.Writer, l *Look, h Head, g provision.Graph, f provision.Fact
 			warns++
 		}
 	}
-	right := fmt.Sprintf("%s · %d checks ok", h.Plan, f.Checks)
+	var head []string
 	if h.Home != "" {
-		right = "home " + h.Home + " · " + right
+		head = append(head, "home "+h.Home)
 	}
-	if warns > 0 {
-		right += fmt.Sprintf(", %d %s", warns, plural(warns, "warning"))
+	if h.Plan != "" {
+		head = append(head, h.Plan)
 	}
+	if f.Checks > 0 { // an undo has no preflight
+		checks := fmt.Sprintf("%d checks ok", f.Checks)
+		if warns > 0 {
+			checks += fmt.Sprintf(", %d %s", warns, plural(warns, "warning"))
+		}
+		head = append(head, checks)
+	}
+	right := strings.Join(head, " · ")
 	title := l.bold.Render(h.title())
 	if len([]rune(h.title()))+len([]rune(right))+4 > l.Width {
 		fmt.Fprintf(&b, "%s\n%s\n\n", title, l.dim.Render(right))
@@ -52,17 +60,23 @@ func WritePlan(w io.Writer, l *Look, h Head, g provision.Graph, f provision.Fact
 	for _, x := range lines {
 		thing = max(thing, len([]rune(x.things)))
 	}
-	thing = min(thing, 34)
+	thing = min(thing, 26)
 	for i, x := range lines {
 		left := fmt.Sprintf(" %2d  %s  %s  ", i+1, l.bold.Render(pad(string(x.stage), 7)), pad(x.things, thing))
-		indent := strings.Repeat(" ", 16)
-		expect := l.dim.Render(about(x.expect))
-		line := left + x.detail
-		if len([]rune(x.things)) > thing || plainWidth(line)+plainWidth(expect)+2 > l.Width {
-			fmt.Fprintf(&b, "%s\n%s%s\n", l.sides(strings.TrimRight(left, " "), expect), indent, l.wrap(indent, x.detail))
-			continue
+		indent := strings.Repeat(" ", 14)
+		expect := ""
+		if x.expect >= 2*time.Second { // moments are not worth a reader's eye
+			expect = l.dim.Render(about(x.expect))
 		}
-		fmt.Fprintln(&b, l.sides(line, expect))
+		line := left + x.detail
+		switch {
+		case plainWidth(x.things) > thing || plainWidth(line)+plainWidth(expect)+1 > l.Width:
+			fmt.Fprintf(&b, "%s\n%s%s\n", strings.TrimRight(l.sides(strings.TrimRight(left, " "), expect), " "), indent, l.wrap(indent, x.detail))
+		case expect == "":
+			fmt.Fprintln(&b, line)
+		default:
+			fmt.Fprintln(&b, l.sides(line, expect))
+		}
 	}
 	fmt.Fprintln(&b)
 	WriteFindings(&b, l, f.Findings)
@@ -117,8 +131,13 @@ func planLines(g provision.Graph) []planLine {
 	var groups []*group
 	for _, stage := range provision.Stages {
 		byDetail := map[string]*group{}
+		var quiet time.Duration
 		for _, s := range g.Steps {
 			if s.Say.Stage != stage {
+				continue
+			}
+			if s.Say.Detail == "" { // a part of what the stage's next line says
+				quiet = max(quiet, time.Duration(s.Expect))
 				continue
 			}
 			x := byDetail[s.Say.Detail]
@@ -130,7 +149,7 @@ func planLines(g provision.Graph) []planLine {
 			if !slices.Contains(x.list, s.Say.Thing) {
 				x.list = append(x.list, s.Say.Thing)
 			}
-			x.expect = max(x.expect, time.Duration(s.Expect))
+			x.expect = max(x.expect, quiet+time.Duration(s.Expect))
 		}
 	}
 	out := make([]planLine, len(groups))

@@ -1,0 +1,206 @@
+// Package cli is the command line: it parses, wires the house together, asks for consent, and decides
+// the exit code. It alone prints, asks and exits; it alone knows every other package.
+//
+// One file a command: an options struct, a constructor that parses, a function that works.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"golang.org/x/term"
+
+	"github.com/dripstat/failover/cmd/internal/view"
+	"github.com/dripstat/failover/provision"
+	"github.com/dripstat/failover/provision/lock"
+	"github.com/dripstat/failover/provision/planfile"
+	"github.com/dripstat/failover/provision/store/file"
+)
+
+// Exit codes; docs/exit-codes.md.
+const (
+	exitDone    = 0
+	exitFailed  = 1
+	exitUsage   = 2
+	exitRefused = 3
+	exitStopped = 4
+	exitLocked  = 5
+)
+
+// App is what commands are given: the process's surroundings. Nothing in it is opened before it is used.
+type App struct {
+	In       *os.File
+	Out, Err io.Writer
+	LookEnv  func(string) (string, bool)
+
+	// box, where it is set, is a sandbox that outlives a command: --sandbox uses it instead of starting its
+	// own, and a run in it can be taken up again.
+	box *box
+}
+
+// Main runs the command line and gives the exit code.
+func Main() int {
+	app := &App{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, LookEnv: os.LookupEnv}
+	root := newRoot(app)
+	root.SetArgs(os.Args[1:])
+	root.SetIn(app.In)
+	root.SetOut(app.Out)
+	root.SetErr(app.Err)
+	return app.exitCode(root.ExecuteContext(context.Background()))
+}
+
+// exitError carries an exit code; quiet when everything was said already.
+type exitError struct {
+	code  int
+	err   error
+	quiet bool
+}
+
+func (e *exitError) Error() string {
+	if e.err == nil {
+		return fmt.Sprintf("exit %d", e.code)
+	}
+	return e.err.Error()
+}
+func (e *exitError) Unwrap() error { return e.err }
+
+func usage(hint, format string, a ...any) error {
+	return &exitError{code: exitUsage, err: &provision.Error{What: fmt.Sprintf(format, a...), Hint: hint}}
+}
+
+// exitCode is the one place that decides it, and says what has not been said.
+func (a *App) exitCode(err error) int {
+	if err == nil {
+		return exitDone
+	}
+	code := exitFailed
+	var (
+		ee    *exitError
+		held  *lock.HeldError
+		diags planfile.Diagnostics
+	)
+	l := a.look(a.Err)
+	switch {
+	case errors.As(err, &ee):
+		code = ee.code
+		if ee.quiet {
+			return code
+		}
+		err = ee.err
+	case errors.As(err, &held):
+		view.WriteError(a.Err, l, &provision.Error{Thing: "lock", What: held.Error(),
+			Hint: "wait for it, follow it with: failover status; a dead run's lock ends by itself within 45 s"})
+		return exitLocked
+	case errors.As(err, &diags):
+		planfile.Write(a.Err, err, a.color(a.Err), l.Width)
+		return exitUsage
+	case strings.HasPrefix(err.Error(), "unknown command"), strings.HasPrefix(err.Error(), "unknown flag"),
+		strings.HasPrefix(err.Error(), "unknown shorthand"), strings.HasPrefix(err.Error(), "flag needs"),
+		strings.HasPrefix(err.Error(), "invalid argument"), strings.Contains(err.Error(), "arg(s)"), strings.HasPrefix(err.Error(), "required flag"):
+		view.WriteError(a.Err, l, &provision.Error{What: err.Error(), Hint: "failover --help"})
+		return exitUsage
+	}
+	view.WriteError(a.Err, l, provision.AsError("", err))
+	return code
+}
+
+// isTerminal reports whether a stream is a terminal that can be drawn on.
+func isTerminal(s any) bool {
+	f, ok := s.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+func (a *App) env(name string) string {
+	v, _ := a.LookEnv(name)
+	return v
+}
+
+// color follows https://no-color.org, and CLICOLOR_FORCE for those who pipe into a pager that shows it.
+func (a *App) color(w any) bool {
+	if a.env("NO_COLOR") != "" || a.env("TERM") == "dumb" {
+		return false
+	}
+	return isTerminal(w) || a.env("CLICOLOR_FORCE") != ""
+}
+
+func (a *App) look(w io.Writer) *view.Look {
+	width, _ := a.size(w)()
+	return view.NewLook(w, a.color(w), width)
+}
+
+// size gives the size of a terminal, whenever asked; 0, 0 for anything else.
+func (a *App) size(w any) func() (int, int) {
+	return func() (int, int) {
+		f, ok := w.(*os.File)
+		if !ok {
+			return 0, 0
+		}
+		width, height, err := term.GetSize(int(f.Fd()))
+		if err != nil {
+			return 0, 0
+		}
+		return width, height
+	}
+}
+
+// stateDir is where journals and leases are kept when the plan names no other place.
+func (a *App) stateDir() (string, error) {
+	if d := a.env("FAILOVER_STATE_DIR"); d != "" {
+		return d, nil
+	}
+	if d := a.env("XDG_STATE_HOME"); d != "" {
+		return filepath.Join(d, "failover"), nil
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return "", usage("set FAILOVER_STATE_DIR to a folder for journals", "no place for the journal: %v", err)
+	}
+	return filepath.Join(home, ".local", "state", "failover"), nil
+}
+
+// store opens the plan's store.
+func (a *App) store(plan provision.Plan) (*file.Store, error) {
+	if d := plan.Store.Dir; d != "" {
+		if !filepath.IsAbs(d) {
+			d = filepath.Join(plan.Dir, d)
+		}
+		return file.New(d), nil
+	}
+	d, err := a.stateDir()
+	if err != nil {
+		return nil, err
+	}
+	return file.New(d), nil
+}
+
+// signals gives a channel that closes at the first of SIGINT, SIGTERM and SIGHUP (a closed terminal), and
+// a context that ends at the second.
+func signals(parent context.Context) (ctx context.Context, stop <-chan struct{}, release func()) {
+	ctx, cancel := context.WithCancel(parent)
+	asked := make(chan struct{})
+	ch := make(chan os.Signal, 4)
+	signal.Notify(ch, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	go func() {
+		n := 0
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-ch:
+				if n++; n == 1 {
+					close(asked)
+				} else {
+					cancel()
+				}
+			}
+		}
+	}()
+	return ctx, asked, func() { signal.Stop(ch); cancel() }
+}

@@ -1,0 +1,68 @@
+package cli
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/dripstat/failover/templates"
+)
+
+// newInit is `failover init`.
+func newInit(app *App) *cobra.Command {
+	var service string
+	cmd := &cobra.Command{
+		Use: "init [FILE]", Short: "Write a commented plan to begin with", Args: cobra.MaximumNArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			path := "failover.hcl"
+			if len(args) == 1 {
+				path = args[0]
+			}
+			if service == "" {
+				service = serviceName()
+			}
+			f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+			if os.IsExist(err) {
+				return usage("failover init OTHER.hcl, or move it away first", "%s exists already; it was not touched", path)
+			}
+			if err != nil {
+				return err
+			}
+			_, err = f.Write(templates.Starter(service))
+			if cerr := f.Close(); err == nil {
+				err = cerr
+			}
+			if err != nil {
+				return err
+			}
+			_, _ = fmt.Fprintf(app.Out, "wrote %s\nnext: edit it, then\n  failover validate\n  failover seal edge --cert fullchain.pem --key key.pem -o secrets.age\n  failover --region REGION --dry-run\n", path)
+			return nil
+		},
+	}
+	cmd.Flags().StringVar(&service, "service", "", "name of the service (default: the folder's name)")
+	return cmd
+}
+
+// serviceName makes a name of the folder's: lower case letters, digits and dashes.
+func serviceName() string {
+	wd, err := os.Getwd()
+	if err != nil {
+		return "myservice"
+	}
+	name := strings.Trim(strings.Map(func(r rune) rune {
+		switch {
+		case r >= 'a' && r <= 'z', r >= '0' && r <= '9':
+			return r
+		case r >= 'A' && r <= 'Z':
+			return r + 'a' - 'A'
+		}
+		return '-'
+	}, filepath.Base(wd)), "-")
+	if name == "" {
+		return "myservice"
+	}
+	return name
+}

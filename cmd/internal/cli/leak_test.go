@@ -1,0 +1,170 @@
+package cli
+
+import (
+	"bytes"
+	"compress/gzip"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/hkdf"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/pem"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"golang.org/x/crypto/ssh"
+)
+
+// needles are the forms in which a private key could leave this process.
+type needles map[string][]byte
+
+// forms adds everything that bytes of a secret could look like.
+func (n needles) forms(name string, secret []byte) {
+	n[name+" raw"] = secret
+	n[name+" hex"] = []byte(hex.EncodeToString(secret))
+	n[name+" HEX"] = []byte(strings.ToUpper(hex.EncodeToString(secret)))
+	n[name+" base64"] = []byte(base64.RawStdEncoding.EncodeToString(secret))
+	n[name+" base64url"] = []byte(base64.RawURLEncoding.EncodeToString(secret))
+}
+
+// secretsOf gives the needles of a PEM private key.
+func secretsOf(t *testing.T, keyPEM []byte) needles {
+	t.Helper()
+	block, _ := pem.Decode(keyPEM)
+	if block == nil {
+		t.Fatal("the key is not PEM")
+	}
+	n := needles{}
+	n.forms("DER", block.Bytes)
+	for line := range strings.Lines(string(keyPEM)) {
+		if line = strings.TrimSpace(line); len(line) > 20 && !strings.HasPrefix(line, "-----") {
+			n["PEM line "+line[:4]] = []byte(line)
+		}
+	}
+	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if k, ok := key.(*ecdsa.PrivateKey); ok {
+		d, err := k.Bytes()
+		if err != nil {
+			t.Fatal(err)
+		}
+		n.forms("scalar", d)
+	}
+	return n
+}
+
+var base64Run = regexp.MustCompile(`[A-Za-z0-9+/_-]{64,}`)
+
+// in looks into the text, and into whatever is packed in it: base64 and gzip, twice over.
+func (n needles) in(text []byte, depth int) []string {
+	var hits []string
+	// JSON and shells may break lines in their own way.
+	flat := strings.NewReplacer("\n", "", `\n`, "", "\r", "", " ", "").Replace(string(text))
+	for name, secret := range n {
+		if bytes.Contains(text, secret) || strings.Contains(flat, string(secret)) {
+			hits = append(hits, name)
+		}
+	}
+	if depth == 0 {
+		return hits
+	}
+	for _, run := range base64Run.FindAllString(flat, -1) {
+		for _, enc := range []*base64.Encoding{base64.RawStdEncoding, base64.RawURLEncoding} {
+			if b, err := enc.DecodeString(run); err == nil {
+				hits = append(hits, n.in(b, depth-1)...)
+			}
+		}
+	}
+	if z, err := gzip.NewReader(bytes.NewReader(text)); err == nil {
+		if b, err := io.ReadAll(io.LimitReader(z, 16<<20)); err == nil {
+			hits = append(hits, n.in(b, depth-1)...)
+		}
+	}
+	return hits
+}
+
+// No private key is in a request, an event, a line of output, the journal, or any file of this machine.
+func TestPrivateKeyLeavesOnlyOverSSH(t *testing.T) {
+	tmp := t.TempDir() // not parallel: the environment is the process's
+	for _, k := range []string{"TMPDIR", "HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME"} {
+		t.Setenv(k, tmp)
+	}
+	b := newBench(t, nil)
+	keys := secretsOf(t, b.key)
+	if len(keys) < 10 {
+		t.Fatalf("only %d forms are looked for", len(keys))
+	}
+	for name, secret := range keys { // the search itself must be able to find
+		packed := base64.StdEncoding.EncodeToString(append([]byte(strings.Repeat("x", 60)), secret...))
+		if len(keys.in(secret, 0)) == 0 || len(keys.in([]byte(`{"user_data":"`+packed+`"}`), 2)) == 0 {
+			t.Fatalf("the search does not find %s", name)
+		}
+	}
+	b.must(exitDone, "--region", "ORD", "--sandbox", "--dry-run")
+	b.must(exitDone, "--region", "ORD", "--sandbox", "--yes", "--json")
+	run := string(b.events()[0].Run)
+	b.must(exitDone, "status")
+	b.must(exitDone, "status", "--json")
+
+	// The login key is derived from the certificate's; its seed must stay here as well.
+	seed, err := hkdf.Key(sha256.New, b.key, []byte(run), "failover login key v1", ed25519.SeedSize)
+	b.no(err)
+	keys.forms("login seed", seed)
+	public, err := ssh.NewPublicKey(ed25519.NewKeyFromSeed(seed).Public())
+	b.no(err)
+	if pairs := b.cloud.Snapshot().KeyPairs; len(pairs) != 1 || !strings.HasPrefix(pairs[0].PublicKey, strings.TrimSpace(string(ssh.MarshalAuthorizedKey(public)))) {
+		t.Fatalf("the login key is not derived as this test thinks; it would look for the wrong one: %+v", pairs)
+	}
+
+	found := func(where string, text []byte) {
+		for _, hit := range keys.in(text, 2) {
+			t.Errorf("%s holds the private key (%s)", where, hit)
+		}
+	}
+	for _, r := range b.cloud.Requests() {
+		found(r.Method+" "+r.Path, append([]byte(r.Query+"\n"), r.Body...))
+	}
+	found("standard output", []byte(b.out.String()))
+	found("standard error", []byte(b.err.String()))
+	files, journals := 0, 0
+	for _, dir := range []string{b.dir, tmp} {
+		b.no(filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+			if err != nil || d.IsDir() {
+				return err
+			}
+			text, err := os.ReadFile(path)
+			files++
+			if strings.HasSuffix(path, ".jsonl") {
+				journals++
+			}
+			found(path, text)
+			return err
+		}))
+	}
+	if files < 5 || journals != 1 {
+		t.Errorf("%d files and %d journals were looked into", files, journals)
+	}
+	// And it did get there: to be silent because nothing was delivered would prove nothing.
+	for _, s := range b.cloud.Snapshot().Servers {
+		got, mode, owner, err := b.cloud.ReadFile(s.ID, "/run/failover/tls/edge.pem")
+		if err != nil || !bytes.Contains(got, bytes.TrimSpace(b.key)) {
+			t.Errorf("%s has no key: %v", s.Name, err)
+		}
+		if mode.Perm() != 0o600 || owner != "root:root" {
+			t.Errorf("%s: the key is %v of %s", s.Name, mode, owner)
+		}
+	}
+	b.no(os.WriteFile(filepath.Join(tmp, "control"), b.key, 0o600))
+	if text, _ := os.ReadFile(filepath.Join(tmp, "control")); len(keys.in(text, 0)) == 0 {
+		t.Error("a key in a file is not found")
+	}
+}

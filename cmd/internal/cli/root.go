@@ -1,0 +1,62 @@
+package cli
+
+import (
+	"github.com/spf13/cobra"
+)
+
+const long = `failover re-provisions a service in another region and moves its name there.
+
+It reads a plan (failover.hcl), checks everything that can be checked, creates servers through
+OpenStack, puts the TLS certificate on them over SSH, proves over real TLS that they serve, and only
+then moves DNS. Every change is journaled before it is made: a run that stops can be resumed or undone.`
+
+const examples = `  failover --region ORD --sandbox --yes     the whole job, here, with no account
+  failover init                             write a plan to begin with
+  failover --region ORD --dry-run           what would happen; changes nothing
+  failover --region ORD                     the night itself
+  failover --region any --yes               the first region of the plan that can take it`
+
+// newRoot gives the command tree. Nothing is read, dialled or started before a command runs.
+func newRoot(app *App) *cobra.Command {
+	o := &runOptions{app: app}
+	root := &cobra.Command{
+		Use: "failover --region REGION", Short: "Re-provision a service in another region, with its certificate and its name",
+		Long: long, Example: examples, Args: cobra.NoArgs, SilenceUsage: true, SilenceErrors: true,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if o.region == "" && !cmd.Flags().Changed("region") {
+				return usage("failover --region REGION, or failover --help", "which region to go to? --region is missing")
+			}
+			return o.run(cmd.Context())
+		},
+	}
+	root.CompletionOptions.HiddenDefaultCmd = false
+	f := root.Flags()
+	f.StringVar(&o.region, "region", "", "region to serve from; any: the first of the plan's regions that passes preflight")
+	f.BoolVar(&o.dryRun, "dry-run", false, "show what would happen, and change nothing")
+	o.shared.add(root)
+	f.BoolVar(&o.yes, "yes", false, "go on without asking")
+	f.StringVar(&o.me, "me", "", "the address that the cloud sees you come from, for rules that say \"from me\"")
+	f.BoolVar(&o.sandbox.on, "sandbox", false, "run against an OpenStack of two regions inside this process; needs no account")
+	f.StringArrayVar(&o.sandbox.faults, "fault", nil, "with --sandbox: practise a fault, e.g. no-valid-host, reply-lost, slow-boot=30s (failover sandbox --list-faults)")
+	_ = root.RegisterFlagCompletionFunc("region", o.completeRegion)
+	_ = root.RegisterFlagCompletionFunc("fault", completeFault)
+	_ = root.MarkFlagFilename("plan", "hcl", "json")
+
+	root.AddCommand(newInit(app), newValidate(app), newFmt(app), newSeal(app), newSandbox(app), newVersion(app),
+		newRuns(app), newStatus(app), newResume(app), newAbandon(app), newReference(app, root))
+	return root
+}
+
+// shared are the flags that every command that reads a plan has.
+type shared struct {
+	plan string
+	vars []string
+	json bool
+}
+
+func (s *shared) add(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringVar(&s.plan, "plan", "", "plan file or folder (default: failover.hcl, or the *.hcl here)")
+	f.StringArrayVar(&s.vars, "var", nil, "set a variable of the plan: --var per_ip=80")
+	f.BoolVar(&s.json, "json", false, "one JSON event a line on standard output")
+}

@@ -1,0 +1,160 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/dripstat/failover/cmd/internal/view"
+	"github.com/dripstat/failover/provision"
+	"github.com/dripstat/failover/provision/journal"
+	"github.com/dripstat/failover/provision/store/file"
+)
+
+// past is a run that a store knows, read.
+type past struct {
+	entry  journal.Entry
+	events []provision.Event
+	graph  provision.Graph
+	plan   string
+}
+
+// outcome is how the run ended last; "open" when it has not.
+func (p past) outcome() provision.Outcome {
+	out := provision.Outcome("open")
+	for _, e := range p.events {
+		switch e.Type {
+		case provision.RunEnded:
+			out = e.Outcome
+		case provision.RunResumed:
+			out = "open"
+		}
+	}
+	return out
+}
+
+// journals opens the store: the plan's where there is a plan, else the user's.
+func (a *App) journals(s shared) (*file.Store, string, error) {
+	if _, err := planPath(s.plan); err == nil {
+		plan, err := a.load(s, true)
+		if err != nil {
+			return nil, "", err
+		}
+		st, err := a.store(plan)
+		return st, plan.Service, err
+	}
+	st, err := a.store(provision.Plan{})
+	return st, "", err
+}
+
+func readPast(ctx context.Context, st *file.Store, e journal.Entry) (past, error) {
+	p := past{entry: e}
+	events, err := journal.Read(ctx, st, e.Service, e.Run)
+	if err != nil {
+		return p, fmt.Errorf("run %s: %w", e.Run.Short(), err)
+	}
+	if len(events) == 0 || events[0].Graph == nil {
+		return p, fmt.Errorf("run %s has no beginning in its journal: nothing was done of it", e.Run.Short())
+	}
+	p.events, p.graph, p.plan = events, *events[0].Graph, events[0].Plan
+	return p, nil
+}
+
+// findPast reads the run that was named, or the latest.
+func (a *App) findPast(ctx context.Context, st *file.Store, service, prefix string) (past, error) {
+	e, err := journal.Find(ctx, st, service, prefix)
+	if errors.Is(err, journal.ErrNoRun) {
+		return past{}, usage("failover runs lists them", "there is no run %s in %s", prefix, st.Dir())
+	}
+	if errors.Is(err, journal.ErrManyRuns) {
+		return past{}, usage("failover runs lists them", "%v", err)
+	}
+	if err != nil {
+		return past{}, err
+	}
+	return readPast(ctx, st, e)
+}
+
+// newRuns is `failover runs`.
+func newRuns(app *App) *cobra.Command {
+	var s shared
+	cmd := &cobra.Command{
+		Use: "runs", Short: "List the runs that this machine knows", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			st, service, err := app.journals(s)
+			if err != nil {
+				return err
+			}
+			list, err := journal.Runs(cmd.Context(), st, service)
+			if err != nil {
+				return err
+			}
+			for _, e := range list {
+				p, err := readPast(cmd.Context(), st, e)
+				if err != nil {
+					_, _ = fmt.Fprintf(app.Out, "%s  %s  %v\n", e.Run.Short(), e.Service, err)
+					continue
+				}
+				_, _ = fmt.Fprintf(app.Out, "%s  %s  %-8s  %s → %s  %s\n", e.Run.Short(), p.events[0].Time.Local().Format("2006-01-02 15:04"), p.outcome(), e.Service, p.graph.Region, p.graph.Purpose)
+			}
+			return nil
+		},
+	}
+	s.add(cmd)
+	_ = cmd.Flags().MarkHidden("json")
+	return cmd
+}
+
+// newStatus is `failover status [RUN]`.
+func newStatus(app *App) *cobra.Command {
+	var s shared
+	cmd := &cobra.Command{
+		Use: "status [RUN]", Short: "Show a run, the latest by default", Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			st, service, err := app.journals(s)
+			if err != nil {
+				return err
+			}
+			p, err := app.findPast(cmd.Context(), st, service, first(args))
+			if err != nil {
+				return err
+			}
+			if s.json {
+				v := view.NewJSON(app.Out)
+				for _, e := range p.events {
+					v.Tell(e)
+				}
+				return nil
+			}
+			m := view.NewModel(p.graph, p.entry.Run, p.events[0].Time)
+			for _, e := range p.events {
+				m.Add(e)
+			}
+			l := app.look(app.Out)
+			h := view.Head{Service: p.graph.Service, Region: p.graph.Region, Home: p.graph.Home, Purpose: p.graph.Purpose}
+			if m.Ended.IsZero() {
+				for _, line := range view.Frame(l, h, m, time.Now(), 200) {
+					_, _ = fmt.Fprintln(app.Out, line)
+				}
+				return nil
+			}
+			view.WriteSummary(app.Out, l, h, m)
+			if m.Err != nil {
+				view.WriteError(app.Out, l, m.Err)
+			}
+			return nil
+		},
+	}
+	s.add(cmd)
+	return cmd
+}
+
+func first(args []string) string {
+	if len(args) > 0 {
+		return args[0]
+	}
+	return ""
+}

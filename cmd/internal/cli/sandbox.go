@@ -1,0 +1,329 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/dripstat/failover/provision"
+	"github.com/dripstat/failover/provision/planfile"
+	"github.com/dripstat/failover/provision/sandbox"
+	"github.com/dripstat/failover/secrets"
+	"github.com/dripstat/failover/secrets/age"
+	"github.com/dripstat/failover/templates"
+
+	agelib "filippo.io/age"
+)
+
+// sandboxOptions are the flags that shape a sandbox.
+type sandboxOptions struct {
+	on     bool
+	faults []string
+}
+
+// box is a sandbox with the folder that holds its plan, its sealed certificate and its runs.
+type box struct {
+	cloud *sandbox.Cloud
+	dir   string
+	kept  bool // it is somebody else's to close
+}
+
+// homeAddress is what the name points at before a run: TEST-NET-3 (RFC 5737), where nothing can answer.
+const homeAddress = "203.0.113.10"
+
+// openBox starts the sandbox and gives the plan to run in it: the user's own under --plan, else the
+// built-in one, whose home region is dark.
+func (a *App) openBox(ctx context.Context, o *runOptions) (plan provision.Plan, b *box, err error) {
+	if a.box != nil {
+		plan, err = a.load(o.shared, false)
+		plan.Operator = pick(o.me, plan.Operator)
+		return plan, a.box, err
+	}
+	dir, err := os.MkdirTemp("", "failover-sandbox-")
+	if err != nil {
+		return plan, nil, err
+	}
+	b = &box{dir: dir}
+	defer func() {
+		if err != nil {
+			b.close()
+			b = nil
+		}
+	}()
+	so := sandbox.Options{TLS: true, Boot: 2 * time.Second, SSHDelay: 500 * time.Millisecond, DNSDelay: 300 * time.Millisecond}
+	for _, f := range o.sandbox.faults {
+		fault, err := sandbox.ParseFault(f)
+		if err != nil {
+			return plan, b, &exitError{code: exitUsage, err: err}
+		}
+		so.Faults = append(so.Faults, fault)
+	}
+	if o.shared.plan != "" {
+		plan, err = a.load(o.shared, false)
+	} else {
+		plan, err = b.builtIn(a, o.shared)
+		if len(so.Faults) == 0 || !hasRegionDark(o.sandbox.faults) {
+			dark, _ := sandbox.ParseFault("region-dark=IAD:hang")
+			so.Faults = append(so.Faults, dark)
+		}
+	}
+	if err != nil {
+		return plan, b, err
+	}
+	plan.Operator = pick(o.me, plan.Operator)
+	b.seed(&so, plan)
+	b.cloud, err = sandbox.Start(ctx, so)
+	return plan, b, err
+}
+
+func hasRegionDark(faults []string) bool {
+	for _, f := range faults {
+		if strings.HasPrefix(f, "region-dark") {
+			return true
+		}
+	}
+	return false
+}
+
+// builtIn writes the plan of templates.SandboxPlan with everything that it names, and loads it.
+func (b *box) builtIn(a *App, s shared) (provision.Plan, error) {
+	var none provision.Plan
+	ca, err := sandbox.NewCA()
+	if err != nil {
+		return none, err
+	}
+	chain, key, err := ca.Issue("collector.dripstat.test")
+	if err != nil {
+		return none, err
+	}
+	id, err := agelib.GenerateX25519Identity()
+	if err != nil {
+		return none, err
+	}
+	write := func(name string, content []byte) error {
+		return os.WriteFile(filepath.Join(b.dir, name), content, 0o600)
+	}
+	for name, content := range map[string][]byte{"failover.hcl": templates.SandboxPlan(), "ca.pem": ca.PEM(), "identity.txt": []byte(id.String() + "\n")} {
+		if err := write(name, content); err != nil {
+			return none, err
+		}
+	}
+	if err := age.Add(filepath.Join(b.dir, "secrets.age"), "edge", chain, key, []agelib.Recipient{id.Recipient()}, []agelib.Identity{id}); err != nil {
+		return none, err
+	}
+	vars, err := variables(s.vars)
+	if err != nil {
+		return none, err
+	}
+	plan, err := planfile.Load(filepath.Join(b.dir, "failover.hcl"), planfile.Options{Vars: vars, Env: a.LookEnv})
+	plan.Files = nil // it is the built-in plan, wherever it lies for now
+	return plan, err
+}
+
+// seed gives the sandbox what the plan names beside what it has anyway: regions, images, flavors, networks
+// and records. Nothing is there twice: a name that means two images is a warning.
+func (b *box) seed(so *sandbox.Options, plan provision.Plan) {
+	images, flavors, networks := sandbox.Builtin()
+	add := func(list *[]string, x string) {
+		for _, have := range *list {
+			if have == x {
+				return
+			}
+		}
+		if x != "" {
+			*list = append(*list, x)
+		}
+	}
+	add(&so.Regions, plan.Home)
+	for _, r := range plan.Regions {
+		add(&so.Regions, r)
+	}
+	if len(so.Regions) == 0 {
+		so.Regions = []string{"IAD", "ORD"}
+	}
+<<<<<<< HEAD
+	known := map[string]bool{}
+	for _, i := range sandbox.DefaultImages() {
+		known[i.Name] = true
+	}
+	for _, f := range sandbox.DefaultFlavors() {
+		known[f.Name] = true
+=======
+	fresh := func(known *[]string, name string) bool {
+		if name == "" || slices.Contains(*known, name) {
+			return false
+		}
+		*known = append(*known, name)
+		return true
+>>>>>>> tests
+	}
+	for _, r := range append([]string{""}, so.Regions...) {
+		for _, s := range plan.For(r).Servers {
+			name := s.Image.Name
+			if s.Image.Pattern != "" {
+				name = strings.NewReplacer("*", "1", "?", "1").Replace(s.Image.Pattern)
+			}
+<<<<<<< HEAD
+			if !known[name] {
+				known[name] = true
+				so.Images = append(so.Images, sandbox.Image{Name: name})
+			}
+			for _, n := range append([]string{s.FloatingIP}, s.Networks...) {
+				if n != "" && n != "public" && n != "private" { // those two are always there
+					add(&so.Networks, n)
+				}
+			}
+			for _, f := range s.Flavors {
+				if f.Name != "" && !known[f.Name] {
+					known[f.Name] = true
+=======
+			if fresh(&images, name) {
+				so.Images = append(so.Images, sandbox.Image{Name: name})
+			}
+			for _, n := range s.Networks {
+				if fresh(&networks, n) {
+					so.Networks = append(so.Networks, n)
+				}
+			}
+			for _, f := range s.Flavors {
+				if fresh(&flavors, f.Name) {
+>>>>>>> tests
+					so.Flavors = append(so.Flavors, sandbox.Flavor{Name: f.Name, VCPUs: 16, RAMMB: 64 << 10, DiskGB: 80})
+				}
+			}
+		}
+	}
+	for _, z := range plan.Zones {
+		zone := sandbox.Zone{Name: z.Zone + "."}
+		for _, r := range z.Records {
+			values := []string{homeAddress}
+			switch r.Type {
+			case "AAAA":
+				values = []string{"2001:db8::10"}
+			case "CNAME":
+				values = []string{"home." + z.Zone + "."}
+			}
+			zone.Records = append(zone.Records, sandbox.Record{Name: z.FQDN(r), Type: r.Type, TTL: 300, Values: values})
+		}
+		so.Zones = append(so.Zones, zone)
+	}
+}
+
+// cloudsYAML replaces a cloud block's credentials by the sandbox's.
+func (b *box) cloudsYAML(name string) ([]byte, provision.OpenStack) {
+	return b.cloud.CloudsYAML(name), provision.OpenStack{Entry: name}
+}
+
+// zones points every dns block at the sandbox's name server, whatever its provider: designate stays, all
+// others become signed updates.
+func (b *box) zones(in []provision.Zone) []provision.Zone {
+	out := make([]provision.Zone, len(in))
+	key, algo, secret := b.cloud.TSIG()
+	for i, z := range in {
+		z.NameServers = []string{b.cloud.NameServer()}
+		z.Resolvers = nil
+		if z.Provider.Designate == nil {
+			z.Provider = provision.DNSProvider{RFC2136: &provision.RFC2136{Server: b.cloud.NameServer(), KeyName: key, Algorithm: algo, Secret: secrets.NewValue([]byte(secret))}}
+		}
+		out[i] = z
+	}
+	return out
+}
+
+func (b *box) close() {
+	if b == nil || b.kept {
+		return
+	}
+	if b.cloud != nil {
+		_ = b.cloud.Close()
+	}
+	_ = os.RemoveAll(b.dir)
+}
+
+// newSandbox is `failover sandbox`: the same sandbox, alone, for other processes to speak to.
+func newSandbox(app *App) *cobra.Command {
+	var o struct {
+		list               bool
+		dir                string
+		faults             []string
+		latency, boot, dns time.Duration
+	}
+	cmd := &cobra.Command{
+		Use: "sandbox", Short: "Serve the sandbox until ^C, for other programs to speak to", Args: cobra.NoArgs,
+		Long: "Serves two regions of OpenStack-shaped APIs and a name server on loopback until ^C, and writes clouds.yaml for them.\nServers there have no way in from other processes; failover --sandbox is the whole thing in one.",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if o.list {
+				for _, f := range sandbox.Faults() {
+					_, _ = fmt.Fprintf(app.Out, "%-16s %s\n", f.Name, f.Help)
+				}
+				return nil
+			}
+			so := sandbox.Options{Latency: o.latency, Boot: o.boot, DNSDelay: o.dns,
+				Zones: []sandbox.Zone{{Name: "dripstat.test.", Records: []sandbox.Record{{Name: "collector.dripstat.test.", Type: "A", TTL: 60, Values: []string{homeAddress}}}}}}
+			for _, s := range o.faults {
+				f, err := sandbox.ParseFault(s)
+				if err != nil {
+					return &exitError{code: exitUsage, err: err}
+				}
+				so.Faults = append(so.Faults, f)
+			}
+			return app.serveSandbox(cmd.Context(), so, o.dir)
+		},
+	}
+	f := cmd.Flags()
+	f.BoolVar(&o.list, "list-faults", false, "list the faults that can be practised, and end")
+	f.StringVar(&o.dir, "dir", ".", "folder for clouds.yaml")
+	f.StringArrayVar(&o.faults, "fault", nil, "a fault to begin with")
+	f.DurationVar(&o.latency, "latency", 0, "added to every API request")
+	f.DurationVar(&o.boot, "boot", 2*time.Second, "from create to ACTIVE")
+	f.DurationVar(&o.dns, "dns", 300*time.Millisecond, "from an accepted change to the name server's answer")
+	return cmd
+}
+
+func (a *App) serveSandbox(parent context.Context, so sandbox.Options, dir string) error {
+	c, err := sandbox.Start(parent, so)
+	if err != nil {
+		return err
+	}
+	defer c.Close() //nolint:errcheck // the process ends
+	path := filepath.Join(dir, "clouds.yaml")
+	if err := writeNew(path, c.CloudsYAML("sandbox", "main")); err != nil {
+		return err
+	}
+	defer os.Remove(path) //nolint:errcheck // nothing is left behind
+	key, algo, _ := c.TSIG()
+	_, _ = fmt.Fprintf(a.Out, "name server  %s (zone dripstat.test; TSIG key %s, %s)\nclouds       sandbox, main in %s\nregions      %s\n^C ends it\n",
+		c.NameServer(), key, algo, path, strings.Join(c.Regions(), ", "))
+	_, stop, release := signals(parent)
+	defer release()
+	<-stop
+	return nil
+}
+
+// writeNew writes a file that must not exist yet: nobody's clouds.yaml is overwritten.
+func writeNew(path string, content []byte) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return &exitError{code: exitUsage, err: &provision.Error{What: err.Error(), Hint: "give another folder: --dir DIR"}}
+	}
+	_, err = bytes.NewReader(content).WriteTo(f)
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	return err
+}
+
+func completeFault(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	var out []string
+	for _, f := range sandbox.Faults() {
+		out = append(out, f.Name+"\t"+f.Help)
+	}
+	return out, cobra.ShellCompDirectiveNoFileComp
+}

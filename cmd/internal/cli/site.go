@@ -1,0 +1,275 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"golang.org/x/crypto/ssh"
+	"golang.org/x/crypto/ssh/agent"
+	"golang.org/x/crypto/ssh/knownhosts"
+
+	"github.com/dripstat/failover/provision"
+	"github.com/dripstat/failover/provision/deliver"
+	"github.com/dripstat/failover/provision/dns"
+	"github.com/dripstat/failover/provision/dns/designate"
+	"github.com/dripstat/failover/provision/dns/libdns"
+	"github.com/dripstat/failover/provision/dns/rfc2136"
+	"github.com/dripstat/failover/provision/engine"
+	"github.com/dripstat/failover/provision/hook"
+	"github.com/dripstat/failover/provision/openstack"
+	"github.com/dripstat/failover/provision/preflight"
+	"github.com/dripstat/failover/provision/steps"
+	"github.com/dripstat/failover/provision/verify"
+	"github.com/dripstat/failover/secrets"
+	"github.com/dripstat/failover/secrets/age"
+	"github.com/dripstat/failover/templates"
+)
+
+// site is everything that a plan names, for one region, ready to be spoken to. Making it dials nothing.
+type site struct {
+	app    *App
+	plan   provision.Plan // for the region
+	region string
+	clouds openstack.Clouds
+	zones  dns.Zones
+	stores map[string]*age.Store // one each, so that a person is asked for a passphrase once
+	keeper *deliver.Keeper
+	dial   func(ctx context.Context, network, addr string) (net.Conn, error) // nil: the network
+}
+
+// newSite wires a plan. box is nil but under --sandbox.
+func (a *App) newSite(plan provision.Plan, region string, box *box) (*site, error) {
+	s := &site{app: a, plan: plan.For(region), region: region, clouds: openstack.Clouds{}, zones: dns.Zones{}}
+	s.keeper = &deliver.Keeper{Fetch: s.certificate}
+	s.stores = map[string]*age.Store{}
+	for _, st := range plan.Secrets {
+		s.stores[st.Name] = &age.Store{File: st.Age.File, Identity: st.Age.Identity, Dir: plan.Dir, Env: a.LookEnv, Ask: a.askSecret()}
+	}
+	for _, c := range plan.Clouds {
+		o := openstack.Options{Env: a.LookEnv, Dir: plan.Dir, UserAgent: "failover/" + version()}
+		if plan.Home != region {
+			o.Avoid = []string{plan.Home} // nothing on the way may need the region that is being left
+		}
+		cfg := *c.OpenStack
+		if box != nil {
+			o.CloudsYAML, cfg = box.cloudsYAML(c.Name)
+			o.CACert = box.cloud.CACert()
+		}
+		cloud, err := openstack.New(c.Name, cfg, region, o)
+		if err != nil {
+			return nil, &exitError{code: exitUsage, err: err}
+		}
+		s.clouds[c.Name] = cloud
+	}
+	if box != nil {
+		s.dial = box.cloud.Dial
+		s.plan.Zones = box.zones(s.plan.Zones)
+	}
+	for _, z := range s.plan.Zones {
+		zone, err := s.zone(z)
+		if err != nil {
+			return nil, &exitError{code: exitUsage, err: provision.AsError("dns."+z.Name, err)}
+		}
+		s.zones[z.Name] = zone
+	}
+	return s, nil
+}
+
+func (s *site) zone(z provision.Zone) (dns.Zone, error) {
+	switch p := z.Provider; {
+	case p.Designate != nil:
+		return &lateZone{open: func(ctx context.Context) (dns.Zone, error) {
+			sc, err := s.clouds[p.Designate.Cloud].DNS(ctx)
+			if err != nil {
+				return nil, err
+			}
+			return designate.New(sc, z.Zone), nil
+		}}, nil
+	case p.RFC2136 != nil:
+		return rfc2136.New(z.Zone, *p.RFC2136)
+	case p.Route53 != nil:
+		return libdns.Route53(z.Zone, *p.Route53), nil
+	}
+	return nil, errors.New("has no provider")
+}
+
+// lateZone opens its zone at the first use: designate's address is known only after authentication.
+type lateZone struct {
+	open func(ctx context.Context) (dns.Zone, error)
+	mu   sync.Mutex
+	zone dns.Zone
+}
+
+func (l *lateZone) get(ctx context.Context) (dns.Zone, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.zone == nil {
+		z, err := l.open(ctx)
+		if err != nil {
+			return nil, err
+		}
+		l.zone = z
+	}
+	return l.zone, nil
+}
+
+func (l *lateZone) Get(ctx context.Context, name, typ string) (provision.RRset, error) {
+	z, err := l.get(ctx)
+	if err != nil {
+		return provision.RRset{}, err
+	}
+	return z.Get(ctx, name, typ)
+}
+
+func (l *lateZone) Set(ctx context.Context, old, next provision.RRset) error {
+	z, err := l.get(ctx)
+	if err != nil {
+		return err
+	}
+	return z.Set(ctx, old, next)
+}
+
+func (l *lateZone) Settled(ctx context.Context, name, typ string) (provision.Status, error) {
+	z, err := l.get(ctx)
+	if err != nil {
+		return provision.Status{}, err
+	}
+	return z.Settled(ctx, name, typ)
+}
+
+func (l *lateZone) NameServers(ctx context.Context) ([]string, error) {
+	z, err := l.get(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return z.NameServers(ctx)
+}
+
+// certificate fetches one of the plan's certificates from where it is kept.
+func (s *site) certificate(ctx context.Context, name string) (*secrets.Certificate, error) {
+	c, _ := s.plan.Certificate(name)
+	store := s.stores[c.From]
+	if store == nil {
+		return nil, &provision.Error{What: fmt.Sprintf("the plan has no secrets block %q any more", c.From)}
+	}
+	return store.Certificate(ctx, c.Path)
+}
+
+// sources are what preflight reads.
+func (s *site) sources() preflight.Sources {
+	src := preflight.Sources{
+		Inventory: map[string]func(context.Context, []provision.Server) (provision.Inventory, error){},
+		Zones:     map[string]preflight.Zone{},
+		Ask:       dns.Ask,
+		Render:    s.render,
+		Certificate: func(ctx context.Context, name string) (*secrets.Certificate, error) {
+			c, err := s.certificate(ctx, name)
+			if err == nil {
+				s.keeper.Keep(name, c)
+			}
+			return c, err
+		},
+	}
+	for name, c := range s.clouds {
+		src.Inventory[name] = func(ctx context.Context, servers []provision.Server) (provision.Inventory, error) {
+			return c.Inventory(ctx, openstack.Query{Service: s.plan.Service, Servers: servers})
+		}
+	}
+	for name, z := range s.zones {
+		src.Zones[name] = z
+	}
+	return src
+}
+
+// render gives the user-data of a server, checked and packed.
+func (s *site) render(srv provision.Server, limit int) ([]byte, error) {
+	data, err := render(s.plan, s.region, srv)
+	if err != nil {
+		return nil, err
+	}
+	return templates.Pack(data, limit)
+}
+
+// render renders a server's template or takes its raw user-data.
+func render(plan provision.Plan, region string, srv provision.Server) ([]byte, error) {
+	if srv.UserData != "" {
+		return []byte(srv.UserData), nil
+	}
+	in := templates.Input{Service: plan.Service, Region: region, Server: srv.Name, LoginUser: srv.SSH.User, Vars: srv.Vars}
+	if c, ok := plan.Certificate(srv.Certificate); ok {
+		in.Certificate, in.CertificatePath = c.Name, steps.CertificatePath(c)
+	}
+	for _, name := range templates.Names() {
+		if srv.Template == name {
+			return templates.Render(name, in)
+		}
+	}
+	if srv.Template == "" {
+		return templates.Render("plain", in)
+	}
+	p := srv.Template
+	if !filepath.IsAbs(p) {
+		p = filepath.Join(plan.Dir, p)
+	}
+	src, err := os.ReadFile(p)
+	if err != nil {
+		return nil, err
+	}
+	return templates.RenderFile(srv.Template, src, in)
+}
+
+// handlers is the one explicit map from kinds to behaviour.
+func (s *site) handlers(run provision.RunID) map[provision.Kind]engine.Handler {
+	prove := &verify.Prove{Dial: s.dial}
+	m := map[provision.Kind]engine.Handler{
+		steps.LoginCreate:        deliver.LoginCreate{Keeper: s.keeper},
+		steps.CertificateFetch:   deliver.CertificateFetch{Keeper: s.keeper},
+		steps.CertificateDeliver: &deliver.Deliver{Keeper: s.keeper, Dial: s.dial, Jump: s.app.jump},
+		steps.ServiceProve:       prove,
+		steps.ServiceConfirm:     &verify.Confirm{Prove: verify.Prove{Dial: s.dial}, Lookup: dns.Ask},
+		steps.DNSLower:           dns.Lower(s.zones),
+		steps.DNSMove:            dns.Move(s.zones),
+		steps.DNSRestore:         dns.Restore(s.zones),
+		steps.DNSAgree:           &dns.Agree{Zones: s.zones},
+		steps.HookRun:            &hook.Run{Dir: s.plan.Dir, Service: s.plan.Service, Region: s.region, Run: run},
+	}
+	for kind, h := range openstack.Handlers(s.clouds) {
+		m[kind] = h
+	}
+	return m
+}
+
+// close lets go of connections and wipes private keys.
+func (s *site) close() {
+	for _, c := range s.clouds {
+		c.Close()
+	}
+	s.keeper.Forget()
+}
+
+// jump is how a jump host is logged in to: with the agent's keys, its host key from known_hosts.
+func (a *App) jump() (ssh.ClientConfig, error) {
+	var none ssh.ClientConfig
+	sock := a.env("SSH_AUTH_SOCK")
+	if sock == "" {
+		return none, &provision.Error{What: "a jump host needs your SSH agent, and SSH_AUTH_SOCK is not set", Hint: "ssh-add, then run again"}
+	}
+	conn, err := net.Dial("unix", sock)
+	if err != nil {
+		return none, &provision.Error{What: "the SSH agent does not answer", Err: err}
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return none, err
+	}
+	check, err := knownhosts.New(filepath.Join(home, ".ssh", "known_hosts"))
+	if err != nil {
+		return none, &provision.Error{What: "the jump host's key cannot be checked", Err: err, Hint: "log in to the jump host once with ssh"}
+	}
+	return ssh.ClientConfig{User: a.env("USER"), Auth: []ssh.AuthMethod{ssh.PublicKeysCallback(agent.NewClient(conn).Signers)}, HostKeyCallback: check}, nil
+}

@@ -1,0 +1,165 @@
+package openstack
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/agext/levenshtein"
+	"github.com/dripstat/failover/provision"
+	"github.com/gophercloud/gophercloud/v2"
+)
+
+// Options is what the program knows and a plan does not say.
+type Options struct {
+	Env        func(string) (string, bool) // nil: os.LookupEnv
+	CloudsYAML []byte                      // the text of clouds.yaml, instead of any file
+	CACert     []byte                      // PEM certificates to trust besides those of the configuration
+	Dir        string                      // relative paths are meant from here
+	UserAgent  string
+	Timeout    time.Duration // of one request, once it has a connection to go out on; 0: 30 s. Writes get twice that
+	Log        *slog.Logger  // debug lines: method, path, status, time; nil: none
+	// RoundTripper is below rate, repeats and timeouts, in the place of the network; for an imitation in memory.
+	RoundTripper http.RoundTripper
+	// Avoid names regions whose endpoints must not be called, whatever the catalog offers: the one being left.
+	Avoid []string
+}
+
+// Cloud is one region of one cloud, as one user sees it. It is safe for concurrent use.
+type Cloud struct {
+	name   string
+	region string
+	avoid  []string
+	set    settings
+	tr     *transport
+
+	session once[*session]
+	minor   once[int] // of the newest compute microversion 2.x
+
+	mu      sync.Mutex
+	watches map[string]*watch   // by run
+	gone    map[string]bool     // servers that we asked to be deleted
+	nets    map[string]string   // network id to name, which is what addresses are listed under
+	groups  map[string]string   // security groups that we made or saw: name to id
+	made    map[string]made     // what was created just now
+	lists   map[string]nameList // what Inventory saw just now
+	ports   shared[[]port]
+	fips    shared[[]floatingIP]
+	sgroups shared[[]serverGroup]
+}
+
+// New reads the configuration of one cloud of the plan. It dials nothing.
+func New(name string, cfg provision.OpenStack, region string, o Options) (*Cloud, error) {
+	if o.Env == nil {
+		o.Env = os.LookupEnv
+	}
+	set, err := configure(cfg, o)
+	if err != nil {
+		return nil, provision.AsError("cloud."+name, err)
+	}
+	tr, err := newTransport(set, o)
+	if err != nil {
+		return nil, provision.AsError("cloud."+name, err)
+	}
+	return &Cloud{
+		name: name, region: region, avoid: o.Avoid, set: set, tr: tr,
+		watches: map[string]*watch{}, gone: map[string]bool{}, nets: map[string]string{}, groups: map[string]string{},
+		made: map[string]made{}, lists: map[string]nameList{},
+	}, nil
+}
+
+// Name is that of the plan's block.
+func (c *Cloud) Name() string { return c.name }
+
+// Region is the one that this Cloud was made for.
+func (c *Cloud) Region() string { return c.region }
+
+// Requests counts what was sent so far, repeats included.
+func (c *Cloud) Requests() int64 { return c.tr.sent.Load() }
+
+// Writes counts those that were sent to change something; asking for a token is not among them.
+func (c *Cloud) Writes() int64 { return c.tr.writes.Load() }
+
+// Close lets go of idle connections.
+func (c *Cloud) Close() {
+	if b, ok := c.tr.base.(interface{ CloseIdleConnections() }); ok {
+		b.CloseIdleConnections()
+	}
+}
+
+// RegionError says that the catalog has no compute service in the region that was asked for.
+type RegionError struct {
+	Region string
+	Valid  []string
+}
+
+// Error lists the valid regions.
+func (e *RegionError) Error() string {
+	s := fmt.Sprintf("there is no region %q", e.Region)
+	if e.Region == "" {
+		s = "no region was given"
+	}
+	if len(e.Valid) == 0 {
+		return s + ": the catalog names no compute service at all"
+	}
+	if m := meant(e.Region, e.Valid); m != "" {
+		s += fmt.Sprintf(" (did you mean %q?)", m)
+	}
+	return s + "; valid: " + strings.Join(e.Valid, ", ")
+}
+
+// Connect authenticates, once for all callers. A region that the catalog does not know is a *RegionError.
+func (c *Cloud) Connect(ctx context.Context) error {
+	s, err := c.session.get(ctx, c.login)
+	if err != nil {
+		return err
+	}
+	valid := s.regions(c.set.iface)
+	if !slices.Contains(valid, c.region) {
+		return &RegionError{Region: c.region, Valid: valid}
+	}
+	return nil
+}
+
+// Regions lists those in which the catalog has a compute service.
+func (c *Cloud) Regions(ctx context.Context) ([]string, error) {
+	s, err := c.session.get(ctx, c.login)
+	if err != nil {
+		return nil, err
+	}
+	return s.regions(c.set.iface), nil
+}
+
+// DNS gives a client for designate: the endpoint of this region, or of any other that need not be avoided.
+func (c *Cloud) DNS(ctx context.Context) (*gophercloud.ServiceClient, error) {
+	s, err := c.session.get(ctx, c.login)
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range append([]string{c.region}, s.all(c.set.iface, "dns")...) {
+		if r != c.region && slices.Contains(c.avoid, r) {
+			continue
+		}
+		if u, ok := s.endpoint("dns", r, c.set.iface); ok {
+			return s.client("dns", u, versioned(u, "v2/")), nil
+		}
+	}
+	return nil, &provision.Error{Thing: "cloud." + c.name, What: "the catalog has no DNS service outside the regions to avoid", Class: provision.Final}
+}
+
+// meant finds the candidate that was most likely meant, or nothing.
+func meant(got string, among []string) string {
+	best, at := "", 1+len(got)/3
+	for _, x := range among {
+		if d := levenshtein.Distance(strings.ToLower(got), strings.ToLower(x), nil); d <= at && got != "" {
+			best, at = x, d-1
+		}
+	}
+	return best
+}

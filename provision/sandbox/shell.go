@@ -1,0 +1,209 @@
+package sandbox
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// ReceiveScript is the one script that the servers' sh knows: it installs what
+// comes on stdin as a file, whole or not at all. Its arguments are DIR PATH OWNER
+// MODE, after a name for $0.
+//
+// The servers know, each with or without "sudo -n " before it:
+//
+//	true
+//	id -u
+//	sh -c ReceiveScript sh DIR PATH OWNER MODE
+//	sha256sum PATH
+//	cat PATH
+//	test -e PATH
+//	systemctl reload-or-restart UNIT
+//	systemctl is-active UNIT
+//
+// Anything else ends with status 127.
+const ReceiveScript = `umask 077 && mkdir -p "$1" && cat > "$2.tmp" && chown "$3" "$2.tmp" && chmod "$4" "$2.tmp" && mv -f "$2.tmp" "$2"`
+
+// words splits a command line as sh does: quotes and backslashes, no expansion.
+func words(line string) ([]string, error) {
+	var out []string
+	var cur strings.Builder
+	in := false
+	for i := 0; i < len(line); i++ {
+		switch ch := line[i]; {
+		case ch == '\'':
+			end := strings.IndexByte(line[i+1:], '\'')
+			if end < 0 {
+				return nil, errors.New("unterminated quoted string")
+			}
+			cur.WriteString(line[i+1 : i+1+end])
+			i, in = i+1+end, true
+		case ch == '"':
+			in = true
+			for i++; ; i++ {
+				if i >= len(line) {
+					return nil, errors.New("unterminated quoted string")
+				}
+				if line[i] == '"' {
+					break
+				}
+				if line[i] == '\\' && i+1 < len(line) && strings.IndexByte("$`\"\\\n", line[i+1]) >= 0 {
+					i++
+				}
+				cur.WriteByte(line[i])
+			}
+		case ch == '\\' && i+1 < len(line):
+			i++
+			cur.WriteByte(line[i])
+			in = true
+		case ch == ' ' || ch == '\t' || ch == '\n':
+			if in {
+				out = append(out, cur.String())
+				cur.Reset()
+				in = false
+			}
+		case strings.IndexByte("|&;<>()$`", ch) >= 0:
+			return nil, fmt.Errorf("the sandbox has no shell: %q must be quoted", ch)
+		default:
+			cur.WriteByte(ch)
+			in = true
+		}
+	}
+	if in {
+		out = append(out, cur.String())
+	}
+	return out, nil
+}
+
+// run carries out one command and returns its exit status.
+func (m *machine) run(user, line string, stdin io.Reader, stdout, stderr io.Writer) int {
+	fail := func(status int, format string, a ...any) int {
+		fmt.Fprintf(stderr, format+"\n", a...)
+		return status
+	}
+	w, err := words(line)
+	if err != nil {
+		return fail(2, "sh: 1: %s", err)
+	}
+	if len(w) > 2 && w[0] == "sudo" && w[1] == "-n" {
+		user, w = "root", w[2:] // every login user may, as cloud images have it
+	}
+	is := func(n int, start ...string) bool { return len(w) == n && slices.Equal(w[:len(start)], start) }
+	switch {
+	case is(1, "true"):
+		return 0
+	case is(2, "id", "-u"):
+		id := 1000
+		if user == "root" {
+			id = 0
+		}
+		fmt.Fprintln(stdout, id)
+		return 0
+	case is(8, "sh", "-c", ReceiveScript):
+		return m.receive(user, w[4:], stdin, fail)
+	case is(2, "sha256sum"), is(2, "cat"):
+		m.mu.Lock()
+		f := m.files[w[1]]
+		m.mu.Unlock()
+		switch {
+		case f == nil:
+			return fail(1, "%s: %s: No such file or directory", w[0], w[1])
+		case user != "root" && user != f.owner && f.mode&0o004 == 0:
+			return fail(1, "%s: %s: Permission denied", w[0], w[1])
+		case w[0] == "cat":
+			stdout.Write(f.data)
+		default:
+			fmt.Fprintf(stdout, "%x  %s\n", sha256.Sum256(f.data), w[1])
+		}
+		return 0
+	case is(3, "test", "-e"):
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		if m.files[w[2]] == nil {
+			return 1
+		}
+		return 0
+	case is(3, "systemctl"):
+		return m.systemctl(user, w[1], w[2], stdout, fail)
+	case len(w) > 0 && w[0] == "sh":
+		return fail(127, "sandbox: sh knows no other script than the one that receives a file")
+	case len(w) == 0:
+		return 0
+	}
+	return fail(127, "sh: 1: %s: not found (the sandbox knows a few commands only)", w[0])
+}
+
+type failFunc func(status int, format string, a ...any) int
+
+func (m *machine) receive(user string, arg []string, stdin io.Reader, fail failFunc) int {
+	dir, name, owner, mode := arg[0], arg[1], arg[2], arg[3]
+	home := "/home/" + user
+	if user != "root" && !strings.HasPrefix(dir, home) && !strings.HasPrefix(dir, "/tmp") {
+		return fail(1, "mkdir: cannot create directory ‘%s’: Permission denied", dir)
+	}
+	if path.Dir(name) != path.Clean(dir) {
+		m.mu.Lock()
+		found := false
+		for f := range m.files {
+			found = found || path.Dir(f) == path.Dir(name)
+		}
+		m.mu.Unlock()
+		if !found {
+			return fail(2, "sh: 1: cannot create %s.tmp: Directory nonexistent", name)
+		}
+	}
+	data, err := io.ReadAll(io.LimitReader(stdin, 16<<20))
+	if err != nil {
+		return fail(1, "cat: -: %v", err)
+	}
+	u, g, _ := strings.Cut(owner, ":")
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, n := range []string{u, g} {
+		if _, login := m.users[n]; n != "" && !login && !slices.Contains([]string{"root", "haproxy", "www-data", "nobody", "ssl-cert", "adm"}, n) {
+			return fail(1, "chown: invalid user: ‘%s’", owner)
+		}
+	}
+	if user != "root" && u != user {
+		return fail(1, "chown: changing ownership of '%s.tmp': Operation not permitted", name)
+	}
+	bits, err := strconv.ParseUint(mode, 8, 12)
+	if err != nil {
+		return fail(1, "chmod: invalid mode: ‘%s’", mode)
+	}
+	m.write(name, data, owner, os.FileMode(bits))
+	return 0
+}
+
+// systemctl knows ssh, haproxy and the units that user-data wrote. haproxy runs
+// as soon as a certificate is there, and will not reload a broken one.
+func (m *machine) systemctl(user, verb, unit string, stdout io.Writer, fail failFunc) int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	short := strings.TrimSuffix(unit, ".service")
+	known := m.units[unit] || m.units[short] || m.units[short+".service"]
+	active := known && (short != "haproxy" || len(m.certs) > 0)
+	switch {
+	case verb == "is-active" && active:
+		fmt.Fprintln(stdout, "active")
+		return 0
+	case verb == "is-active":
+		fmt.Fprintln(stdout, "inactive")
+		return 3
+	case verb != "reload-or-restart":
+		return fail(1, "Unknown command verb %s.", verb)
+	case user != "root":
+		return fail(1, "Failed to reload-or-restart %s: Interactive authentication required.", unit)
+	case !known:
+		return fail(5, "Failed to reload-or-restart %s: Unit %s.service not found.", unit, short)
+	case short == "haproxy" && (m.badPEM != "" || len(m.certs) == 0):
+		return fail(1, "Job for haproxy.service failed because the control process exited with error code.\nSee \"systemctl status haproxy.service\" and \"journalctl -xeu haproxy.service\" for details.")
+	}
+	return 0
+}

@@ -1,0 +1,136 @@
+package sandbox
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"time"
+)
+
+// Snapshot is everything there is at one moment, in order of creation, for tests
+// that compare before and after.
+type Snapshot struct {
+	Servers        []ServerState
+	Ports          []PortState
+	KeyPairs       []KeyPairState
+	SecurityGroups []GroupState // with each region's own "default"
+	ServerGroups   []GroupState
+	FloatingIPs    []FloatingIPState
+	Volumes        []VolumeState
+	Designate      []RRset // as designate shows them, with the zones' SOA and NS
+	Served         []RRset // as the name server answers
+}
+
+// ServerState is a server; one that is being deleted is still there.
+type ServerState struct {
+	ID, Name, Region, Status, TaskState string
+	Flavor, Image, KeyName, Zone        string
+	HostID, Group                       string
+	Metadata                            map[string]string
+	Tags                                []string
+	Addresses                           []string // fixed, then floating
+	Created                             time.Time
+}
+
+// PortState is a neutron port.
+type PortState struct{ ID, Region, Network, Server, Address string }
+
+// KeyPairState is a nova key pair.
+type KeyPairState struct{ Region, Name, PublicKey string }
+
+// GroupState is a security group (Detail: its description) or a server group
+// (Detail: its policy).
+type GroupState struct {
+	ID, Region, Name, Detail string
+	Tags, Members            []string
+}
+
+// FloatingIPState is a floating IP; Port is empty when it leads nowhere.
+type FloatingIPState struct {
+	ID, Region, Address, Port, Description string
+	Tags                                   []string
+}
+
+// VolumeState is a volume that a server was booted from.
+type VolumeState struct {
+	ID, Region, Server string
+	SizeGB             int
+}
+
+// RRset is a record set; TTL is in seconds, Status empty for what is served.
+type RRset struct {
+	Zone, Name, Type string
+	TTL              int
+	Values           []string
+	Status           string
+}
+
+// Snapshot returns the state of now.
+func (c *Cloud) Snapshot() (s Snapshot) {
+	now := time.Now()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.sweep(now)
+	for _, v := range c.serverList("") {
+		st := v.at(now)
+		o := ServerState{ID: v.id, Name: v.name, Region: v.region, Status: st.status, TaskState: st.task, Flavor: v.flavor.Name,
+			Image: v.bootImage.Name, Zone: v.az, HostID: v.hostID(c.project), Group: v.group,
+			Metadata: maps.Clone(v.metadata), Tags: slices.Clone(v.tags), Created: v.created}
+		if v.key != nil {
+			o.KeyName = v.key.name
+		}
+		if !st.placed {
+			o.HostID = ""
+		}
+		var floating []string
+		for _, p := range c.portList(v.region) {
+			if p.server != v.id || !st.networked {
+				continue
+			}
+			o.Addresses = append(o.Addresses, p.ip.String())
+			for _, f := range c.fipList(v.region) {
+				if f.port == p.id {
+					floating = append(floating, f.ip.String())
+				}
+			}
+		}
+		o.Addresses = append(o.Addresses, floating...)
+		s.Servers = append(s.Servers, o)
+	}
+	for _, p := range c.portList("") {
+		s.Ports = append(s.Ports, PortState{p.id, p.region, c.networks[p.network].name, p.server, p.ip.String()})
+	}
+	for _, p := range c.keypairList("") {
+		s.KeyPairs = append(s.KeyPairs, KeyPairState{p.region, p.name, p.public})
+	}
+	for _, g := range c.groupsOf("") {
+		s.SecurityGroups = append(s.SecurityGroups, GroupState{ID: g.id, Region: g.region, Name: g.name, Detail: g.description, Tags: slices.Clone(g.tags)})
+	}
+	for _, g := range c.groupList("") {
+		s.ServerGroups = append(s.ServerGroups, GroupState{ID: g.id, Region: g.region, Name: g.name, Detail: g.policy, Members: slices.Clone(g.members)})
+	}
+	for _, f := range c.fipList("") {
+		s.FloatingIPs = append(s.FloatingIPs, FloatingIPState{f.id, f.region, f.ip.String(), f.port, f.description, slices.Clone(f.tags)})
+	}
+	for _, v := range c.volumes {
+		s.Volumes = append(s.Volumes, VolumeState{v.id, v.region, v.server, v.sizeGB})
+	}
+	slices.SortFunc(s.Volumes, func(a, b VolumeState) int { return cmp.Compare(a.ID, b.ID) })
+	for _, z := range c.zoneList() {
+		z.settle(now)
+		for _, rs := range z.list() {
+			status := "ACTIVE"
+			if rs.last.pending(now) {
+				status = "PENDING"
+			}
+			s.Designate = append(s.Designate, RRset{z.name, rs.name, rs.kind, rs.ttlOr(z.ttl), slices.Clone(rs.values), status})
+		}
+		for key, d := range z.served {
+			s.Served = append(s.Served, RRset{Zone: z.name, Name: key.name, Type: key.kind, TTL: d.ttl, Values: slices.Clone(d.values)})
+		}
+	}
+	slices.SortFunc(s.Served, func(a, b RRset) int {
+		return cmp.Or(cmp.Compare(a.Zone, b.Zone), cmp.Compare(a.Name, b.Name), cmp.Compare(a.Type, b.Type))
+	})
+	return s
+}

@@ -1,0 +1,90 @@
+package steps
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/dripstat/failover/provision"
+)
+
+// Reverse gives the graph that undoes run: every step that may have had an effect, turned by its Undo.
+// Names are restored first; whatever else was made goes only after that, in the opposite order of its making.
+// A step whose outcome the journal does not tell is reversed too: its handler finds out what is there.
+func Reverse(g provision.Graph, events []provision.Event, run provision.RunID) provision.Graph {
+	out := provision.Graph{Service: g.Service, Region: g.Region, Home: g.Home, Purpose: "abandon", Of: run}
+	outputs, touched := effects(events)
+	restored := map[string]bool{}
+	var restores []provision.StepID
+	for _, s := range slices.Backward(g.Steps) {
+		if s.Undo.Kind != DNSRestore || !touched[s.ID] {
+			continue
+		}
+		name := s.Say.Thing + "/" + fmt.Sprint(provision.Values(mapOf(s.With["old"].Is))["type"])
+		if restored[name] { // a lowered TTL is restored with the move's old set
+			continue
+		}
+		restored[name] = true
+		with := undoArgs(s, outputs[s.ID])
+		id := provision.StepID("restore/" + name)
+		restores = append(restores, id)
+		out.Steps = append(out.Steps, provision.Step{ID: id, Kind: DNSRestore, With: with, Within: provision.Duration(2 * time.Minute),
+			Expect: provision.Duration(2 * time.Second), Say: provision.Say{Stage: provision.StageRestore, Thing: s.Say.Thing, Detail: "to " + oldText(oldSet(s))}})
+	}
+	undo := map[provision.StepID]provision.StepID{} // by the step that is undone
+	for _, s := range slices.Backward(g.Steps) {
+		if s.Undo.Kind == "" || s.Undo.Kind == DNSRestore || !touched[s.ID] {
+			continue
+		}
+		with := undoArgs(s, outputs[s.ID])
+		needs := slices.Clone(restores)
+		for _, later := range g.Steps { // what was made with this one's help goes first
+			if slices.Contains(later.Needs, s.ID) && undo[later.ID] != "" {
+				needs = append(needs, undo[later.ID])
+			}
+		}
+		id := provision.StepID("remove/" + strings.ReplaceAll(string(s.ID), "/", "-"))
+		undo[s.ID] = id
+		kind, _, _ := strings.Cut(string(s.Kind), ".")
+		out.Steps = append(out.Steps, provision.Step{ID: id, Kind: s.Undo.Kind, Needs: needs, With: with, Within: provision.Duration(5 * time.Minute),
+			Expect: provision.Duration(5 * time.Second), Say: provision.Say{Stage: provision.StageRemove, Thing: s.Say.Thing, Detail: kind + " made by run " + run.Short()}})
+	}
+	return out
+}
+
+// effects gives the last outputs of each step, and which steps may have had an effect.
+func effects(events []provision.Event) (map[provision.StepID]provision.Values, map[provision.StepID]bool) {
+	outputs := map[provision.StepID]provision.Values{}
+	touched := map[provision.StepID]bool{}
+	for _, e := range events {
+		switch e.Type {
+		case provision.StepIntent:
+			touched[e.Step] = true
+		case provision.StepDone, provision.StepFailed:
+			if len(e.Out) > 0 {
+				outputs[e.Step], touched[e.Step] = e.Out, true
+			}
+		}
+	}
+	return outputs, touched
+}
+
+// undoArgs are the step's own undo arguments as literals.
+func undoArgs(s provision.Step, out provision.Values) map[string]provision.Arg {
+	with := map[string]provision.Arg{}
+	for k, v := range s.UndoArgs(0, out) {
+		with[k] = provision.Lit(v)
+	}
+	return with
+}
+
+func mapOf(v any) map[string]any {
+	m, _ := v.(map[string]any)
+	return m
+}
+
+func oldSet(s provision.Step) provision.RRset {
+	old := provision.Values(mapOf(s.With["old"].Is))
+	return provision.RRset{Name: old.Text("name"), Type: old.Text("type"), Values: old.List("values")}
+}
