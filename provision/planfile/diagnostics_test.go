@@ -148,3 +148,24 @@ func TestMasking(t *testing.T) {
 		})
 	}
 }
+
+// TestAbsurdPlans: what no person writes is refused soon, whatever it is.
+func TestAbsurdPlans(t *testing.T) {
+	const n = 200_000
+	for name, src := range map[string]string{
+		"control characters": "e" + strings.Repeat("\v", n) + strings.Repeat("v\\", n),
+		"blocks":             strings.Repeat("a{\n", n), "parentheses": "a=" + strings.Repeat("(", n), "templates": "a=\"" + strings.Repeat("${\"", n),
+		"passwords": strings.Repeat("password=\"\n", n/4), "large": strings.Repeat("# x\n", n*2),
+	} {
+		for _, file := range []string{"f.hcl", "f.json"} {
+			_, err := Parse(map[string][]byte{file: []byte(src)}, ".", Options{Env: noEnv})
+			var ds Diagnostics
+			if !errors.As(err, &ds) || len(ds) > mostDiagnostics {
+				t.Errorf("%s as %s: %d diagnostics", name, file, len(ds))
+			}
+			if _, err := Format(file, []byte(src)); err == nil && name != "large" {
+				t.Errorf("%s as %s was laid out", name, file)
+			}
+		}
+	}
+}
