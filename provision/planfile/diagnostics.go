@@ -90,6 +90,9 @@ func (d *decoder) addHCL(diags hcl.Diagnostics, thing string, secret bool) {
 		if x.Severity != hcl.DiagError {
 			continue
 		}
+		if len(d.diags) >= mostDiagnostics {
+			return
+		}
 		var at hcl.Range
 		if x.Subject != nil {
 			at = *x.Subject

@@ -55,6 +55,8 @@ func (d *decoder) mask(name string, f *hcl.File) {
 func textSpans(src []byte) []span {
 	var out []span
 	head := regexp.MustCompile(`(?i)"?[a-z_0-9-]*(password|passwd|passphrase|secret|token|api_?key|private_key)"?[ \t]*[=:][ \t]*`)
+	known := regexp.MustCompile(`^"?(\$\{)?(var\.[A-Za-z0-9_-]+|env\([ \t]*\\?"[A-Za-z0-9_]*\\?"[ \t]*\)|file\([ \t]*\\?"[^"]*\\?"[ \t]*\))\}?"?,?$`)
+	call := regexp.MustCompile(`(env|file)\([ \t]*$`)
 	for from := 0; ; {
 		m := head.FindIndex(src[from:])
 		if m == nil {
@@ -62,7 +64,7 @@ func textSpans(src []byte) []span {
 		}
 		at := from + m[1]
 		end := valueEnd(src, at)
-		out = append(out, literalSpans(src, at, end)...)
+		out = append(out, literalSpans(src, at, end, known, call)...)
 		from = max(end, at)
 		if from >= len(src) {
 			return out
@@ -131,19 +133,17 @@ func closed(rest []byte) int {
 
 // literalSpans masks the quoted texts of src[from:to] but the names given to env, file and var; a value
 // with neither quotes nor a call is a secret whose quotes were forgotten, and masked whole.
-func literalSpans(src []byte, from, to int) []span {
+func literalSpans(src []byte, from, to int, known, call *regexp.Regexp) []span {
 	v := src[from:to]
 	t := bytes.TrimSpace(v)
 	if len(t) == 0 {
 		return nil
 	}
-	plainRef := regexp.MustCompile(`^"?(\$\{)?(var\.[A-Za-z0-9_-]+|env\([ \t]*\\?"[A-Za-z0-9_]*\\?"[ \t]*\)|file\([ \t]*\\?"[^"]*\\?"[ \t]*\))\}?"?,?$`)
-	if plainRef.Match(t) {
+	if known.Match(t) {
 		return nil
 	}
 	if bytes.ContainsAny(t, "({") && !bytes.HasPrefix(t, []byte("<<")) && bytes.Count(t, []byte(`"`))%2 == 0 && !bytes.Contains(t, []byte(`\"`)) {
 		var out []span
-		call := regexp.MustCompile(`(env|file)\([ \t]*$`)
 		for i := from; i < to; {
 			a := bytes.IndexByte(src[i:to], '"')
 			if a < 0 {
@@ -266,6 +266,8 @@ func (d *decoder) snippet(r hcl.Range) (line string, start, end int) {
 	if n := bytes.IndexByte(src[r.Start.Byte:], '\n'); n >= 0 {
 		to = r.Start.Byte + n
 	}
+	// Of an endless line, what is near is enough; masks are by place in the file, so a cut hides no less.
+	from, to = max(from, r.Start.Byte-2000), min(to, r.Start.Byte+2000)
 	start, end = r.Start.Byte-from, min(r.End.Byte, to)-from
 	if end < start {
 		end = start
