@@ -45,6 +45,7 @@ type group struct {
 	ID          string `json:"id"`
 	Name        string `json:"name"`
 	Description string `json:"description"`
+	Project     string `json:"project_id"`
 	Rules       []rule `json:"security_group_rules"`
 }
 

@@ -22,7 +22,6 @@ type Query struct {
 // reader collects what the requests of one Inventory find.
 type reader struct {
 	c   *Cloud
-	ctx context.Context // of this one wave; the struct does not outlive it
 	at  time.Time
 	wg  sync.WaitGroup
 	mu  sync.Mutex
@@ -30,9 +29,9 @@ type reader struct {
 }
 
 // read runs one request beside the others. f gives what to do with its result, under the lock.
-func (r *reader) read(check, what string, f func(ctx context.Context) (func(*provision.Inventory), error)) {
+func (r *reader) read(ctx context.Context, check, what string, f func(context.Context) (func(*provision.Inventory), error)) {
 	r.wg.Go(func() {
-		keep, err := f(r.ctx)
+		keep, err := f(ctx)
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		if err != nil {
@@ -52,16 +51,16 @@ func (c *Cloud) Inventory(ctx context.Context, q Query) (provision.Inventory, er
 		return provision.Inventory{}, err
 	}
 	s, _ := c.session.known()
-	r := &reader{c: c, ctx: ctx, at: time.Now(), inv: provision.Inventory{
+	r := &reader{c: c, at: time.Now(), inv: provision.Inventory{
 		Cloud: c.name, Region: c.region, Regions: s.regions(c.set.iface), Quotas: map[string]provision.Quota{}, UserDataMax: userDataMax,
 	}}
-	r.read("clock", "the compute API's root", func(ctx context.Context) (func(*provision.Inventory), error) {
+	r.read(ctx, "clock", "the compute API's root", func(ctx context.Context) (func(*provision.Inventory), error) {
 		_, err := c.newest(ctx)
 		return func(*provision.Inventory) {}, err
 	})
-	r.compute(q)
-	r.images(q)
-	r.network(s.project)
+	r.compute(ctx, q)
+	r.images(ctx, q)
+	r.network(ctx, s.project)
 	r.wg.Wait()
 	if err := ctx.Err(); err != nil {
 		return r.inv, provision.AsError("cloud."+c.name, &provision.Error{What: "reading " + c.region + " was ended", Err: err, Class: provision.Unknown})
@@ -91,9 +90,9 @@ func (t *transport) ends(key string) (local, remote netip.Addr) {
 	return h.local, h.remote
 }
 
-func (r *reader) compute(q Query) {
+func (r *reader) compute(ctx context.Context, q Query) {
 	c := r.c
-	r.read("flavor", "flavors", func(ctx context.Context) (func(*provision.Inventory), error) {
+	r.read(ctx, "flavor", "flavors", func(ctx context.Context) (func(*provision.Inventory), error) {
 		var list []provision.Flavor
 		err := c.hopeful(ctx, mvExtraSpecs, func(s service, _ int) (err error) {
 			list, err = listFlavors(ctx, s)
@@ -101,7 +100,7 @@ func (r *reader) compute(q Query) {
 		})
 		return func(i *provision.Inventory) { i.Flavors = list }, err
 	})
-	r.read("zone", "availability zones", func(ctx context.Context) (func(*provision.Inventory), error) {
+	r.read(ctx, "zone", "availability zones", func(ctx context.Context) (func(*provision.Inventory), error) {
 		s, err := c.service(ctx, "compute")
 		if err != nil {
 			return nil, err
@@ -124,7 +123,7 @@ func (r *reader) compute(q Query) {
 			}
 		}, err
 	})
-	r.read("quota", "compute quotas", func(ctx context.Context) (func(*provision.Inventory), error) {
+	r.read(ctx, "quota", "compute quotas", func(ctx context.Context) (func(*provision.Inventory), error) {
 		s, err := c.service(ctx, "compute")
 		if err != nil {
 			return nil, err
@@ -148,7 +147,7 @@ func (r *reader) compute(q Query) {
 			}
 		}, err
 	})
-	r.read("quota", "key pairs", func(ctx context.Context) (func(*provision.Inventory), error) {
+	r.read(ctx, "quota", "key pairs", func(ctx context.Context) (func(*provision.Inventory), error) {
 		s, err := c.service(ctx, "compute")
 		if err != nil {
 			return nil, err
@@ -170,7 +169,7 @@ func (r *reader) compute(q Query) {
 			i.Quotas["keypairs used"] = provision.Quota{Used: len(names)} // folded in by usage
 		}, err
 	})
-	r.read("quota", "server groups", func(ctx context.Context) (func(*provision.Inventory), error) {
+	r.read(ctx, "quota", "server groups", func(ctx context.Context) (func(*provision.Inventory), error) {
 		list, err := c.listServerGroups(ctx)
 		names := map[string]bool{}
 		for _, g := range list {
@@ -178,7 +177,7 @@ func (r *reader) compute(q Query) {
 		}
 		return func(*provision.Inventory) { c.saw(ServerGroupCreate, r.at, names) }, err
 	})
-	r.read("server", "servers of this service", func(ctx context.Context) (func(*provision.Inventory), error) {
+	r.read(ctx, "server", "servers of this service", func(ctx context.Context) (func(*provision.Inventory), error) {
 		var list []server
 		err := c.hopeful(ctx, mvTags, func(s service, minor int) (err error) {
 			list, err = listServers(ctx, s, minor >= mvTags, "failover")

@@ -33,7 +33,7 @@ func (i image) noun() provision.Image {
 }
 
 // images reads the candidates of each wish once, however many blocks have it. All patterns share one list.
-func (r *reader) images(q Query) {
+func (r *reader) images(ctx context.Context, q Query) {
 	r.inv.Images = map[string][]provision.Image{}
 	names := map[string][]string{} // wish by name to blocks
 	patterns := map[string][]string{}
@@ -66,7 +66,7 @@ func (r *reader) images(q Query) {
 		}
 	}
 	for name, blocks := range names {
-		r.read("image", "image "+name, func(ctx context.Context) (func(*provision.Inventory), error) {
+		r.read(ctx, "image", "image "+name, func(ctx context.Context) (func(*provision.Inventory), error) {
 			list, err := r.c.imagesNamed(ctx, name)
 			return keep(list, blocks, func(image) bool { return true }), err
 		})
@@ -74,7 +74,7 @@ func (r *reader) images(q Query) {
 	if len(patterns) == 0 {
 		return
 	}
-	r.read("image", "images", func(ctx context.Context) (func(*provision.Inventory), error) {
+	r.read(ctx, "image", "images", func(ctx context.Context) (func(*provision.Inventory), error) {
 		s, err := r.c.service(ctx, "image")
 		if err != nil {
 			return nil, err

@@ -46,27 +46,33 @@ func (f free) ipv4() int {
 	return n
 }
 
-func (r *reader) network(project string) {
+func (r *reader) network(ctx context.Context, project string) {
 	c := r.c
-	r.read("network", "networks", func(ctx context.Context) (func(*provision.Inventory), error) { return c.networks(ctx) })
-	r.read("group", "security groups", func(ctx context.Context) (func(*provision.Inventory), error) {
+	r.read(ctx, "network", "networks", func(ctx context.Context) (func(*provision.Inventory), error) { return c.networks(ctx) })
+	r.read(ctx, "group", "security groups", func(ctx context.Context) (func(*provision.Inventory), error) {
 		s, err := c.service(ctx, "network")
 		if err != nil {
 			return nil, err
 		}
 		list, err := collect(ctx, s, "list security groups", "security-groups", "security_groups", func(g group) string { return g.ID },
-			"fields", "id", "fields", "name")
+			"fields", "id", "fields", "name", "fields", "project_id")
 		return func(i *provision.Inventory) {
 			i.SecurityGroups = []provision.NamedID{}
-			names := map[string]bool{}
+			names, own := map[string]bool{}, map[string]bool{}
 			for _, g := range list {
+				own[g.Name] = own[g.Name] || g.Project == project
+			}
+			for _, g := range list {
+				if own[g.Name] && g.Project != project {
+					continue // an administrator sees every project's "default"
+				}
 				i.SecurityGroups = append(i.SecurityGroups, provision.NamedID{ID: g.ID, Name: g.Name})
 				names[g.Name] = true
 			}
 			c.saw(GroupCreate, r.at, names)
 		}, err
 	})
-	r.read("quota", "network quotas", func(ctx context.Context) (func(*provision.Inventory), error) { return c.networkQuotas(ctx, project) })
+	r.read(ctx, "quota", "network quotas", func(ctx context.Context) (func(*provision.Inventory), error) { return c.networkQuotas(ctx, project) })
 }
 
 // networks asks for networks, subnets and free addresses at once. The last is for administrators on many

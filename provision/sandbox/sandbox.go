@@ -375,9 +375,3 @@ func uuid() string {
 func stamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05Z") }
 
 func fqdn(s string) string { return strings.ToLower(dns.Fqdn(s)) }
-
-// DefaultImages are the images that every region has.
-func DefaultImages() []Image { return slices.Clone(defaultImages) }
-
-// DefaultFlavors are the flavors that every region has.
-func DefaultFlavors() []Flavor { return slices.Clone(defaultFlavors) }

@@ -148,21 +148,12 @@ func (b *box) seed(so *sandbox.Options, plan provision.Plan) {
 	if len(so.Regions) == 0 {
 		so.Regions = []string{"IAD", "ORD"}
 	}
-<<<<<<< HEAD
-	known := map[string]bool{}
-	for _, i := range sandbox.DefaultImages() {
-		known[i.Name] = true
-	}
-	for _, f := range sandbox.DefaultFlavors() {
-		known[f.Name] = true
-=======
 	fresh := func(known *[]string, name string) bool {
 		if name == "" || slices.Contains(*known, name) {
 			return false
 		}
 		*known = append(*known, name)
 		return true
->>>>>>> tests
 	}
 	for _, r := range append([]string{""}, so.Regions...) {
 		for _, s := range plan.For(r).Servers {
@@ -170,31 +161,16 @@ func (b *box) seed(so *sandbox.Options, plan provision.Plan) {
 			if s.Image.Pattern != "" {
 				name = strings.NewReplacer("*", "1", "?", "1").Replace(s.Image.Pattern)
 			}
-<<<<<<< HEAD
-			if !known[name] {
-				known[name] = true
-				so.Images = append(so.Images, sandbox.Image{Name: name})
-			}
-			for _, n := range append([]string{s.FloatingIP}, s.Networks...) {
-				if n != "" && n != "public" && n != "private" { // those two are always there
-					add(&so.Networks, n)
-				}
-			}
-			for _, f := range s.Flavors {
-				if f.Name != "" && !known[f.Name] {
-					known[f.Name] = true
-=======
 			if fresh(&images, name) {
 				so.Images = append(so.Images, sandbox.Image{Name: name})
 			}
-			for _, n := range s.Networks {
+			for _, n := range append([]string{s.FloatingIP}, s.Networks...) {
 				if fresh(&networks, n) {
 					so.Networks = append(so.Networks, n)
 				}
 			}
 			for _, f := range s.Flavors {
 				if fresh(&flavors, f.Name) {
->>>>>>> tests
 					so.Flavors = append(so.Flavors, sandbox.Flavor{Name: f.Name, VCPUs: 16, RAMMB: 64 << 10, DiskGB: 80})
 				}
 			}
