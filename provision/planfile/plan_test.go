@@ -355,7 +355,7 @@ func TestUserData(t *testing.T) {
 	if _, err := UserData(p, p.Servers[1], "ORD", 10); err == nil || !strings.Contains(err.Error(), "the cloud takes 10") {
 		t.Error(err)
 	}
-	if b, err := UserData(p, provision.Server{}, "ORD", 0); b != nil || err != nil {
+	if b, err := UserData(p, provision.Server{Name: "bare"}, "ORD", 0); !strings.Contains(string(b), "SSH HOST KEY KEYS") || err != nil {
 		t.Errorf("%s %v", b, err)
 	}
 	if b, err := UserData(p, provision.Server{UserData: "#!/bin/sh\n"}, "ORD", 0); string(b) != "#!/bin/sh\n" || err != nil {

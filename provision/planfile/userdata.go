@@ -86,15 +86,15 @@ func (d *decoder) userData(x *block, s *provision.Server, p provision.Plan) {
 }
 
 // UserData gives what is written onto the servers of a block in one region, checked against max bytes (0:
-// what nova takes); nil where the block wants none. s is the block as it is there: Plan.For applies overrides.
+// what nova takes). s is the block as it is there: Plan.For applies overrides.
 func UserData(p provision.Plan, s provision.Server, region string, max int) ([]byte, error) {
 	var out []byte
 	var err error
 	switch {
 	case s.UserData != "":
 		out = []byte(s.UserData)
-	case s.Template == "":
-		return nil, nil
+	case s.Template == "": // for the host keys, early on the console
+		out, err = templates.Render("plain", Input(s, p, region))
 	case slices.Contains(templates.Names(), s.Template):
 		out, err = templates.Render(s.Template, Input(s, p, region))
 	default:
