@@ -185,7 +185,7 @@ func status(t *testing.T, c *http.Client, url string) *http.Response {
 func TestHaproxyServes(t *testing.T) {
 	up := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("X-Forwarded-For") != "127.0.0.1" || r.Header.Get("X-Forwarded-Proto") != "https" {
-			w.WriteHeader(418)
+			w.WriteHeader(http.StatusTeapot)
 		}
 	}))
 	defer up.Close()
@@ -193,18 +193,18 @@ func TestHaproxyServes(t *testing.T) {
 	base := fmt.Sprintf("https://127.0.0.1:%d", port)
 	c := client(&tls.Config{})
 	r := status(t, c, base+"/health")
-	if r.StatusCode != 200 || r.ProtoMajor != 2 {
+	if r.StatusCode != http.StatusOK || r.ProtoMajor != 2 {
 		t.Errorf("health gave %d over %s", r.StatusCode, r.Proto)
 	}
-	q, err := http.NewRequest("GET", base+"/", nil)
+	q, err := http.NewRequest(http.MethodGet, base+"/", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	q.Header.Set("X-Forwarded-For", "6.6.6.6")
-	if r, err := c.Do(q); err != nil || r.StatusCode != 200 {
+	if r, err := c.Do(q); err != nil || r.StatusCode != http.StatusOK {
 		t.Errorf("the upstream was not reached as it should be: %v %v", r, err)
 	}
-	if r := status(t, c, fmt.Sprintf("http://127.0.0.1:%d/x", plain)); r.StatusCode != 301 || !strings.HasPrefix(r.Header.Get("Location"), "https://") {
+	if r := status(t, c, fmt.Sprintf("http://127.0.0.1:%d/x", plain)); r.StatusCode != http.StatusMovedPermanently || !strings.HasPrefix(r.Header.Get("Location"), "https://") {
 		t.Errorf("plain HTTP gave %d %s", r.StatusCode, r.Header.Get("Location"))
 	}
 	last := 0
@@ -214,14 +214,14 @@ func TestHaproxyServes(t *testing.T) {
 	if last != 429 {
 		t.Errorf("the 30th request in a row gave %d; want 429", last)
 	}
-	if r := status(t, c, base+"/health"); r.StatusCode != 200 {
+	if r := status(t, c, base+"/health"); r.StatusCode != http.StatusOK {
 		t.Errorf("past the rate, health gave %d", r.StatusCode)
 	}
 	old := client(&tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}) //nolint:gosec // that it is refused is the point
 	if _, err := old.Get(base + "/health"); err == nil {
 		t.Error("TLS 1.1 was accepted")
 	}
-	if r := status(t, client(&tls.Config{MaxVersion: tls.VersionTLS12}), base+"/health"); r.StatusCode != 200 {
+	if r := status(t, client(&tls.Config{MaxVersion: tls.VersionTLS12}), base+"/health"); r.StatusCode != http.StatusOK {
 		t.Errorf("TLS 1.2 gave %d", r.StatusCode)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"flag"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -103,6 +104,40 @@ func written(t *testing.T, userData []byte, path string) string {
 	}
 	t.Fatalf("%s is not written", path)
 	return ""
+}
+
+func TestScriptsParse(t *testing.T) {
+	sh, err := exec.LookPath("sh")
+	if err != nil {
+		t.Skip("there is no sh")
+	}
+	list, err := filepath.Glob("testdata/*.yaml")
+	if err != nil || len(list) == 0 {
+		t.Fatal(err)
+	}
+	for _, f := range list {
+		b, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var c struct {
+			Bootcmd [][]string `yaml:"bootcmd"`
+		}
+		if err := yaml.Unmarshal(b, &c); err != nil || len(c.Bootcmd) == 0 {
+			t.Fatalf("%s: %v", f, err)
+		}
+		scripts := []string{written(t, b, "/usr/local/lib/failover/start")}
+		for _, cmd := range c.Bootcmd {
+			scripts = append(scripts, cmd[2])
+		}
+		for _, s := range scripts {
+			x := exec.Command(sh, "-n")
+			x.Stdin = strings.NewReader(s)
+			if out, err := x.CombinedOutput(); err != nil {
+				t.Errorf("%s: %v %s\n%s", f, err, out, s)
+			}
+		}
+	}
 }
 
 func TestRenderRefuses(t *testing.T) {

@@ -37,7 +37,7 @@ func (d Diagnostic) String() string {
 }
 
 // Diagnostics are all mistakes of a plan, in the order of the files.
-type Diagnostics []Diagnostic
+type Diagnostics []Diagnostic //nolint:errname // it is what hcl and its users call such a list
 
 // Error gives one line for each.
 func (ds Diagnostics) Error() string {
@@ -48,11 +48,16 @@ func (ds Diagnostics) Error() string {
 	return strings.Join(lines, "\n")
 }
 
+const mostDiagnostics = 100
+
 func (d *decoder) errorf(at hcl.Range, hint, format string, a ...any) {
 	d.add(at, fmt.Sprintf(format, a...), "", hint)
 }
 
 func (d *decoder) add(at hcl.Range, summary, detail, hint string) {
+	if len(d.diags) >= mostDiagnostics {
+		return // a file of another kind, most likely; nobody reads on
+	}
 	x := Diagnostic{Pos: pos(at), Summary: d.scrub(summary), Detail: d.scrub(detail), Hint: d.scrub(hint)}
 	x.line, x.start, x.end = d.snippet(at)
 	d.diags = append(d.diags, x)
@@ -84,6 +89,9 @@ func (d *decoder) addHCL(diags hcl.Diagnostics, thing string, secret bool) {
 	for _, x := range diags {
 		if x.Severity != hcl.DiagError {
 			continue
+		}
+		if len(d.diags) >= mostDiagnostics {
+			return
 		}
 		var at hcl.Range
 		if x.Subject != nil {

@@ -110,3 +110,62 @@ func TestWriteIsSafeForTerminals(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 }
+
+// TestMasking puts a secret into a line in every way that it can be there, beside a mistake that shows the line.
+func TestMasking(t *testing.T) {
+	for name, c := range map[string]struct{ file, src, keeps string }{
+		"a mistake beside it":     {"f.hcl", "cloud \"a\" {\n openstack { password = \"canary\" }\n}\nservice { password = \"canary\" }", "openstack"},
+		"no quotes":               {"f.hcl", "password = canary", "password ="},
+		"one quote":               {"f.hcl", "password = \"canary", "password ="},
+		"over two lines":          {"f.hcl", "password = \"x\ncanary\"\n", ""},
+		"heredoc":                 {"f.hcl", "password = <<EOT\ncanary ${nope}\nEOT\n", ""},
+		"open heredoc":            {"f.hcl", "password = <<EOT\ncanary\n", ""},
+		"a call":                  {"f.hcl", "password = nope(\"canary\")", "password = nope("},
+		"a default":               {"f.hcl", "password = env(\"X\", \"canary\", 3)", "env(\"X\""},
+		"in an object":            {"f.hcl", "service = { api_token = \"canary\" }", "service = { api_token ="},
+		"in an object over lines": {"f.hcl", "service = {\n  secret =\n \"canary\"\n}", ""},
+		"JSON":                    {"f.json", `{"service": "x", "cloud": {"a": {"openstack": {"password": "canary", "nope": 1}}}}`, `"nope": 1`},
+		"JSON broken":             {"f.json", `{"service": "x", "cloud": {"a": {"openstack": {"password": "canary" "nope": 1}}}}`, `"password": (secret)`},
+		"JSON list":               {"f.json", "{\"password\": [\n\"canary\"\n], \"x\": 1}", ""},
+		"JSON variable":           {"f.json", `{"service": "a b", "variable": {"v": {"sensitive": true, "default": "canary", "x": 1}}}`, `"x": 1`},
+		"variable":                {"f.hcl", "variable \"v\" {\n sensitive = true\n default = [\"canary\", nope]\n}", "default ="},
+		"variable used":           {"f.hcl", "service = \"a ${var.v}\"\nvariable \"v\" {\n sensitive = true\n default = \"canary\"\n}", "service ="},
+		"TSIG":                    {"f.hcl", "dns \"a\" {\n rfc2136 { secret = \"canary\" }\n nope = 1\n}", "nope = 1"},
+		"several in a line":       {"f.hcl", "token = \"canary\" password = \"canary\"", "token ="},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := Parse(map[string][]byte{c.file: []byte(c.src)}, ".", Options{Env: noEnv})
+			if err == nil {
+				t.Fatal("it was taken")
+			}
+			got := shown(err, false, 120) + err.Error()
+			if strings.Contains(got, "canary") {
+				t.Errorf("it is shown:\n%s", got)
+			}
+			if !strings.Contains(got, c.keeps) {
+				t.Errorf("too much is masked:\n%s", got)
+			}
+		})
+	}
+}
+
+// TestAbsurdPlans: what no person writes is refused soon, whatever it is.
+func TestAbsurdPlans(t *testing.T) {
+	const n = 10_000
+	for name, src := range map[string]string{
+		"control characters": "e" + strings.Repeat("\v", n) + strings.Repeat("v\\", n),
+		"blocks":             strings.Repeat("a{\n", n), "parentheses": "a=" + strings.Repeat("(", n), "templates": "a=\"" + strings.Repeat("${\"", n),
+		"passwords": strings.Repeat("password=\"\n", n/4), "large": strings.Repeat("# x\n", n*30),
+	} {
+		for _, file := range []string{"f.hcl", "f.json"} {
+			_, err := Parse(map[string][]byte{file: []byte(src)}, ".", Options{Env: noEnv})
+			var ds Diagnostics
+			if !errors.As(err, &ds) || len(ds) > mostDiagnostics {
+				t.Errorf("%s as %s: %d diagnostics", name, file, len(ds))
+			}
+			if _, err := Format(file, []byte(src)); err == nil && name != "large" {
+				t.Errorf("%s as %s was laid out", name, file)
+			}
+		}
+	}
+}

@@ -15,6 +15,9 @@ import (
 // parse is an error, for laying out what is not understood may break it.
 func Format(name string, src []byte) ([]byte, error) {
 	d := &decoder{files: map[string][]byte{name: src}}
+	if !d.reasonable(name) {
+		return nil, d.finish()
+	}
 	if isJSON(name) {
 		f, diags := json.Parse(src, name)
 		d.mask(name, f)

@@ -55,6 +55,8 @@ func (d *decoder) mask(name string, f *hcl.File) {
 func textSpans(src []byte) []span {
 	var out []span
 	head := regexp.MustCompile(`(?i)"?[a-z_0-9-]*(password|passwd|passphrase|secret|token|api_?key|private_key)"?[ \t]*[=:][ \t]*`)
+	known := regexp.MustCompile(`^"?(\$\{)?(var\.[A-Za-z0-9_-]+|env\([ \t]*\\?"[A-Za-z0-9_]*\\?"[ \t]*\)|file\([ \t]*\\?"[^"]*\\?"[ \t]*\))\}?"?,?$`)
+	call := regexp.MustCompile(`(env|file)\([ \t]*$`)
 	for from := 0; ; {
 		m := head.FindIndex(src[from:])
 		if m == nil {
@@ -62,7 +64,7 @@ func textSpans(src []byte) []span {
 		}
 		at := from + m[1]
 		end := valueEnd(src, at)
-		out = append(out, literalSpans(src, at, end)...)
+		out = append(out, literalSpans(src, at, end, known, call)...)
 		from = max(end, at)
 		if from >= len(src) {
 			return out
@@ -92,6 +94,9 @@ func valueEnd(src []byte, i int) int {
 		}
 		return len(src)
 	}
+	if end := closed(rest); end > 0 { // the usual: one quoted text, and the line goes on, as it does in JSON
+		return i + end
+	}
 	if bytes.Count(rest, []byte(`"`))%2 == 1 { // a quote that is not closed: all that follows may be the secret
 		if n := bytes.IndexByte(src[min(line+1, len(src)):], '"'); n >= 0 {
 			return line + 1 + n + 1
@@ -101,21 +106,44 @@ func valueEnd(src []byte, i int) int {
 	return line
 }
 
+// closed gives the end of a quoted text at the beginning of a line's rest, where what follows leaves no
+// doubt that it is its end; else 0.
+func closed(rest []byte) int {
+	if len(rest) == 0 || rest[0] != '"' {
+		return 0
+	}
+	for i := 1; i < len(rest); i++ {
+		switch rest[i] {
+		case '\\':
+			i++
+		case '$', '%': // a template may hold quotes of its own
+			if i+1 < len(rest) && rest[i+1] == '{' {
+				return 0
+			}
+		case '"':
+			next := bytes.TrimLeft(rest[i+1:], " \t\r")
+			if len(next) == 0 || bytes.IndexByte([]byte(",}]#"), next[0]) >= 0 {
+				return i + 1
+			}
+			return 0
+		}
+	}
+	return 0
+}
+
 // literalSpans masks the quoted texts of src[from:to] but the names given to env, file and var; a value
 // with neither quotes nor a call is a secret whose quotes were forgotten, and masked whole.
-func literalSpans(src []byte, from, to int) []span {
+func literalSpans(src []byte, from, to int, known, call *regexp.Regexp) []span {
 	v := src[from:to]
 	t := bytes.TrimSpace(v)
 	if len(t) == 0 {
 		return nil
 	}
-	plainRef := regexp.MustCompile(`^"?(\$\{)?(var\.[A-Za-z0-9_-]+|env\([ \t]*\\?"[A-Za-z0-9_]*\\?"[ \t]*\)|file\([ \t]*\\?"[^"]*\\?"[ \t]*\))\}?"?,?$`)
-	if plainRef.Match(t) {
+	if known.Match(t) {
 		return nil
 	}
 	if bytes.ContainsAny(t, "({") && !bytes.HasPrefix(t, []byte("<<")) && bytes.Count(t, []byte(`"`))%2 == 0 && !bytes.Contains(t, []byte(`\"`)) {
 		var out []span
-		call := regexp.MustCompile(`(env|file)\([ \t]*$`)
 		for i := from; i < to; {
 			a := bytes.IndexByte(src[i:to], '"')
 			if a < 0 {
@@ -238,6 +266,8 @@ func (d *decoder) snippet(r hcl.Range) (line string, start, end int) {
 	if n := bytes.IndexByte(src[r.Start.Byte:], '\n'); n >= 0 {
 		to = r.Start.Byte + n
 	}
+	// Of an endless line, what is near is enough; masks are by place in the file, so a cut hides no less.
+	from, to = max(from, r.Start.Byte-2000), min(to, r.Start.Byte+2000)
 	start, end = r.Start.Byte-from, min(r.End.Byte, to)-from
 	if end < start {
 		end = start

@@ -159,8 +159,9 @@ func (d *decoder) variable(x *block) (cty.Value, bool) {
 		}
 		def = v
 	}
-	text, from, found := "", "--var "+x.label, false
-	if text, found = d.o.Vars[x.label]; !found {
+	from := "--var " + x.label
+	text, found := d.o.Vars[x.label]
+	if !found {
 		from = "FAILOVER_VAR_" + x.label
 		text, found = d.o.Env(from)
 	}

@@ -336,6 +336,33 @@ func TestEnvAndVariables(t *testing.T) {
 	}
 }
 
+func TestUserData(t *testing.T) {
+	p, err := Load("testdata/full/failover.hcl", Options{Env: fullEnv})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for region, want := range map[string]string{"ORD": "server upstream0 10.0.0.9:80", "LON": "server upstream0 10.9.0.9:80"} {
+		q := p.For(region)
+		b, err := UserData(q, q.Servers[0], region, 0)
+		if err != nil || !strings.Contains(string(b), want) || !strings.Contains(string(b), "ssl crt /etc/failover/tls/edge.pem") {
+			t.Errorf("%s: %v\n%s", region, err, b)
+		}
+	}
+	b, err := UserData(p, p.Servers[1], "ORD", 0)
+	if err != nil || string(b) != "#!/bin/sh\necho dripstat hello\n" {
+		t.Errorf("%s %v", b, err)
+	}
+	if _, err := UserData(p, p.Servers[1], "ORD", 10); err == nil || !strings.Contains(err.Error(), "the cloud takes 10") {
+		t.Error(err)
+	}
+	if b, err := UserData(p, provision.Server{Name: "bare"}, "ORD", 0); !strings.Contains(string(b), "SSH HOST KEY KEYS") || err != nil {
+		t.Errorf("%s %v", b, err)
+	}
+	if b, err := UserData(p, provision.Server{UserData: "#!/bin/sh\n"}, "ORD", 0); string(b) != "#!/bin/sh\n" || err != nil {
+		t.Errorf("%s %v", b, err)
+	}
+}
+
 func TestOpenDefaults(t *testing.T) {
 	const cert = "secrets \"s\" {\n age {\n file = \"x\"\n }\n}\ncertificate \"c\" {\n from = secrets.s\n path = \"p\"\n names = [\"a.test\"]\n}\n"
 	open := func(body string) string {
@@ -361,44 +388,5 @@ func TestOpenDefaults(t *testing.T) {
 		if got := open(body); got != want {
 			t.Errorf("%q opens %q; want %q", body, got, want)
 		}
-	}
-}
-
-func TestNames(t *testing.T) {
-	regions, servers := Names("testdata/full/failover.hcl")
-	if strings.Join(regions, " ") != "ORD LON IAD" || strings.Join(servers, " ") != "collector plain" {
-		t.Errorf("%v %v", regions, servers)
-	}
-	regions, _ = Names("testdata/json/failover.hcl.json")
-	if strings.Join(regions, " ") != "ORD LON IAD" {
-		t.Errorf("%v", regions)
-	}
-	for _, bad := range []string{"testdata/none", "testdata/syntax.hcl", "testdata"} {
-		Names(bad)
-	}
-}
-
-func TestFormat(t *testing.T) {
-	got, err := Format("a.hcl", []byte("a=1\nbb   = 2\nc {\nd=\"x\"\n}\n"))
-	if err != nil || string(got) != "a  = 1\nbb = 2\nc {\n  d = \"x\"\n}\n" {
-		t.Errorf("%q %v", got, err)
-	}
-	list, _ := filepath.Glob("testdata/*.hcl")
-	for _, f := range append(list, "testdata/full/failover.hcl") {
-		src, err := os.ReadFile(f)
-		if err != nil {
-			t.Fatal(err)
-		}
-		one, err := Format(f, src)
-		if err != nil {
-			continue
-		}
-		two, err := Format(f, one)
-		if err != nil || !bytes.Equal(one, two) {
-			t.Errorf("%s changes when it is laid out twice: %v", f, err)
-		}
-	}
-	if _, err := Format("a.hcl", []byte("password = \"canary\nx")); err == nil || strings.Contains(shown(err, false, 80), "canary") {
-		t.Error(err)
 	}
 }

@@ -62,6 +62,9 @@ func Parse(files map[string][]byte, dir string, o Options) (provision.Plan, erro
 	for _, n := range names {
 		var f *hcl.File
 		var diags hcl.Diagnostics
+		if !d.reasonable(n) {
+			continue
+		}
 		if isJSON(n) {
 			f, diags = json.Parse(files[n], n)
 		} else {
@@ -82,6 +85,30 @@ func Parse(files map[string][]byte, dir string, o Options) (provision.Plan, erro
 	}
 	p.Files, p.Dir, p.Digest = names, dir, d.digest(names)
 	return p, nil
+}
+
+// reasonable refuses what no person writes and what would keep a parser busy: hcl descends with the text.
+func (d *decoder) reasonable(name string) bool {
+	const most, deepest = 1 << 20, 500
+	src := d.files[name]
+	at := hcl.Range{Filename: name, Start: hcl.InitialPos, End: hcl.InitialPos}
+	if len(src) > most {
+		d.errorf(at, "file() reads large texts from files of their own", "this file is larger than %d KiB", most>>10)
+		return false
+	}
+	depth := 0
+	for _, c := range src {
+		switch c {
+		case '{', '[', '(':
+			if depth++; depth > deepest {
+				d.errorf(at, "look for brackets that are not closed", "this file is nested more than %d deep", deepest)
+				return false
+			}
+		case '}', ']', ')':
+			depth = max(0, depth-1)
+		}
+	}
+	return true
 }
 
 func isJSON(name string) bool { return strings.HasSuffix(name, ".json") }

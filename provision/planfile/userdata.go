@@ -85,6 +85,27 @@ func (d *decoder) userData(x *block, s *provision.Server, p provision.Plan) {
 	}
 }
 
+// UserData gives what is written onto the servers of a block in one region, checked against max bytes (0:
+// what nova takes). s is the block as it is there: Plan.For applies overrides.
+func UserData(p provision.Plan, s provision.Server, region string, max int) ([]byte, error) {
+	var out []byte
+	var err error
+	switch {
+	case s.UserData != "":
+		out = []byte(s.UserData)
+	case s.Template == "": // for the host keys, early on the console
+		out, err = templates.Render("plain", Input(s, p, region))
+	case slices.Contains(templates.Names(), s.Template):
+		out, err = templates.Render(s.Template, Input(s, p, region))
+	default:
+		out, err = templates.RenderFile(s.Template, []byte(s.TemplateText), Input(s, p, region))
+	}
+	if err != nil {
+		return nil, err
+	}
+	return templates.Pack(out, max)
+}
+
 // Input is what a server's template is rendered with, in one region.
 func Input(s provision.Server, p provision.Plan, region string) templates.Input {
 	if region == "" {
