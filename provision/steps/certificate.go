@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/dripstat/failover/provision"
+	"github.com/dripstat/failover/templates"
 )
 
 // Kinds of what brings a certificate onto a server; deliver performs them.
@@ -22,14 +23,6 @@ const loginID provision.StepID = "login"
 
 // ProxyUnit is the systemd unit of templates/tls-proxy that reads the certificate.
 const ProxyUnit = "failover-proxy.service"
-
-// CertificatePath is where a certificate ends on a server. /run is memory-backed.
-func CertificatePath(c provision.Certificate) string {
-	if c.Persist {
-		return "/etc/failover/tls/" + c.Name + ".pem"
-	}
-	return "/run/failover/tls/" + c.Name + ".pem"
-}
 
 func fetchID(name string) provision.StepID { return provision.StepID("certificate/" + name) }
 
@@ -87,7 +80,7 @@ func (b *builder) deliver(s provision.Server, slot string, server provision.Step
 			"user":        provision.Lit(s.SSH.User),
 			"via":         provision.Lit(s.SSH.Via),
 			"host_keys":   provision.From(keys, "host_keys"),
-			"path":        provision.Lit(CertificatePath(c)),
+			"path":        provision.Lit(templates.CertificatePath(c.Name, c.Persist)),
 			"reload":      provision.Lit(unit),
 			"slot":        provision.Lit(slot),
 		},

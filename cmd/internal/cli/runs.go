@@ -67,7 +67,10 @@ func readPast(ctx context.Context, st *file.Store, e journal.Entry) (past, error
 func (a *App) findPast(ctx context.Context, st *file.Store, service, prefix string) (past, error) {
 	e, err := journal.Find(ctx, st, service, prefix)
 	if errors.Is(err, journal.ErrNoRun) {
-		return past{}, usage("failover runs lists them", "there is no run %s in %s", prefix, st.Dir())
+		if prefix == "" {
+			return past{}, usage("FAILOVER_STATE_DIR or store { file { dir = ... } } names another place", "no run was ever recorded in %s", st.Dir())
+		}
+		return past{}, usage("failover runs lists them", "no run in %s begins with %s", st.Dir(), prefix)
 	}
 	if errors.Is(err, journal.ErrManyRuns) {
 		return past{}, usage("failover runs lists them", "%v", err)

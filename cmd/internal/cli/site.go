@@ -22,12 +22,12 @@ import (
 	"github.com/dripstat/failover/provision/engine"
 	"github.com/dripstat/failover/provision/hook"
 	"github.com/dripstat/failover/provision/openstack"
+	"github.com/dripstat/failover/provision/planfile"
 	"github.com/dripstat/failover/provision/preflight"
 	"github.com/dripstat/failover/provision/steps"
 	"github.com/dripstat/failover/provision/verify"
 	"github.com/dripstat/failover/secrets"
 	"github.com/dripstat/failover/secrets/age"
-	"github.com/dripstat/failover/templates"
 )
 
 // site is everything that a plan names, for one region, ready to be spoken to. Making it dials nothing.
@@ -166,7 +166,9 @@ func (s *site) sources() preflight.Sources {
 		Inventory: map[string]func(context.Context, []provision.Server) (provision.Inventory, error){},
 		Zones:     map[string]preflight.Zone{},
 		Ask:       dns.Ask,
-		Render:    s.render,
+		Render: func(srv provision.Server, limit int) ([]byte, error) {
+			return planfile.UserData(s.plan, srv, s.region, limit)
+		},
 		Certificate: func(ctx context.Context, name string) (*secrets.Certificate, error) {
 			c, err := s.certificate(ctx, name)
 			if err == nil {
@@ -184,43 +186,6 @@ func (s *site) sources() preflight.Sources {
 		src.Zones[name] = z
 	}
 	return src
-}
-
-// render gives the user-data of a server, checked and packed.
-func (s *site) render(srv provision.Server, limit int) ([]byte, error) {
-	data, err := render(s.plan, s.region, srv)
-	if err != nil {
-		return nil, err
-	}
-	return templates.Pack(data, limit)
-}
-
-// render renders a server's template or takes its raw user-data.
-func render(plan provision.Plan, region string, srv provision.Server) ([]byte, error) {
-	if srv.UserData != "" {
-		return []byte(srv.UserData), nil
-	}
-	in := templates.Input{Service: plan.Service, Region: region, Server: srv.Name, LoginUser: srv.SSH.User, Vars: srv.Vars}
-	if c, ok := plan.Certificate(srv.Certificate); ok {
-		in.Certificate, in.CertificatePath = c.Name, steps.CertificatePath(c)
-	}
-	for _, name := range templates.Names() {
-		if srv.Template == name {
-			return templates.Render(name, in)
-		}
-	}
-	if srv.Template == "" {
-		return templates.Render("plain", in)
-	}
-	p := srv.Template
-	if !filepath.IsAbs(p) {
-		p = filepath.Join(plan.Dir, p)
-	}
-	src, err := os.ReadFile(p)
-	if err != nil {
-		return nil, err
-	}
-	return templates.RenderFile(srv.Template, src, in)
 }
 
 // handlers is the one explicit map from kinds to behaviour.

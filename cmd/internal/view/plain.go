@@ -43,10 +43,6 @@ func (p *Plain) Tell(e provision.Event) {
 		line("%s: %s", e.Step, e.Seen)
 	case provision.StepDone:
 		line("%s: done, %s (%s)", e.Step, p.look.past(s), took(time.Duration(e.Took*float64(time.Second))))
-	case provision.StepSent:
-		if e.Error != nil {
-			line("%s: %s", e.Step, trouble(e))
-		}
 	case provision.StepFailed:
 		line("%s: FAILED: %s", e.Step, trouble(e))
 	case provision.StepCleared:
