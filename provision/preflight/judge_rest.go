@@ -60,15 +60,20 @@ func (j *judgement) quotas(c provision.Cloud, inv provision.Inventory) {
 			need["server_groups"]++
 		}
 	}
-	for _, name := range []string{"instances", "cores", "ram", "floatingip", "security_group", "server_groups"} {
+	for _, thing := range []struct{ name, one, many string }{
+		{"instances", "instance", "instances"}, {"cores", "core", "cores"}, {"ram", "MiB of memory", "MiB of memory"},
+		{"floatingip", "floating address", "floating addresses"}, {"security_group", "security group", "security groups"},
+		{"server_groups", "server group", "server groups"},
+	} {
+		name := thing.name
 		q, known := inv.Quotas[name]
 		if need[name] == 0 || !known {
 			continue
 		}
 		j.facts.Checks++
-		unit := strings.ReplaceAll(name, "_", " ")
-		if name == "ram" {
-			unit = "MiB of ram"
+		unit := thing.many
+		if need[name] == 1 {
+			unit = thing.one
 		}
 		after := q.Used + need[name]
 		switch {
@@ -77,7 +82,7 @@ func (j *judgement) quotas(c provision.Cloud, inv provision.Inventory) {
 			j.find(provision.Refuse, "quota", "cloud."+c.Name, c.Pos, "ask the provider for more, remove what is not needed, or make the plan smaller (flavor, count)",
 				"%s: the plan needs %d %s, %d of %d are used", inv.Region, need[name], unit, q.Used, q.Limit)
 		case after*10 > q.Limit*9:
-			j.find(provision.Noted, "quota", "cloud."+c.Name, c.Pos, "", "%d of %d %s used after this run", after, q.Limit, unit)
+			j.find(provision.Noted, "quota", "cloud."+c.Name, c.Pos, "", "%d of %d %s used after this run", after, q.Limit, thing.many)
 		}
 	}
 }
@@ -171,12 +176,26 @@ func (j *judgement) dns() {
 				j.find(provision.Noted, "dns", thing, r.Pos, "", "%s has a TTL of %d s: resolvers may hold the old address that long after the move; keep it at %d s in good times", name, f.Old.TTL, want)
 			}
 			for i, s := range f.Served {
-				if !slices.Equal(s.Values, f.Old.Values) {
+				if !same(s.Values, f.Old.Values) {
 					j.find(provision.Warn, "dns", thing, r.Pos, "", "%s serves %s for %s, the provider holds %s", f.NameServers[i], list(s.Values), name, list(f.Old.Values))
 				}
 			}
 		}
 	}
+}
+
+// same compares values whatever their order and case: name servers shuffle, and keep the case they were given.
+func same(a, b []string) bool {
+	norm := func(v []string) []string {
+		return slices.Sorted(func(yield func(string) bool) {
+			for _, x := range v {
+				if !yield(strings.ToLower(x)) {
+					return
+				}
+			}
+		})
+	}
+	return slices.Equal(norm(a), norm(b))
 }
 
 func list(v []string) string {

@@ -298,7 +298,9 @@ func TestReverseOfAMoveOfUnknownOutcome(t *testing.T) {
 	plan, facts := fullPlan()
 	plan.Zones[0].Records = plan.Zones[0].Records[:1]
 	g := build(t, plan, facts)
-	events := slices.DeleteFunc(finished(t, g), func(e provision.Event) bool { return e.Step == "move/collector.dripstat.com/A" && e.Type == provision.StepDone })
+	events := slices.DeleteFunc(finished(t, g), func(e provision.Event) bool {
+		return e.Step == "move/collector.dripstat.com/A" && e.Type == provision.StepDone
+	})
 	var want []any
 	for _, slot := range []string{"collector-1", "collector-2"} {
 		for _, e := range events {

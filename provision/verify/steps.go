@@ -49,6 +49,9 @@ func (p *Prove) Check(ctx context.Context, s provision.Step, in provision.Values
 }
 
 func (p *Prove) round(ctx context.Context, id provision.StepID, a args, addresses []string) (provision.Status, error) {
+	if len(addresses) == 0 { // nothing asked is nothing proven
+		return provision.Status{}, &provision.Error{What: "there is no address to prove"}
+	}
 	roots, err := secrets.Roots(a.CA)
 	if err != nil {
 		return provision.Status{}, err
