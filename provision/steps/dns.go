@@ -104,7 +104,7 @@ func (b *builder) moveRecord(z provision.Zone, r provision.Record, held []provis
 		With: map[string]provision.Arg{"zone": provision.Lit(z.Name), "old": provision.Lit(rrset(old)),
 			"ttl": provision.Lit(seconds(r.TTL)), "values": values},
 		Undo: provision.Undo{Kind: DNSRestore, Take: []string{"zone", "old", "ttl", "values"}}, Within: provision.Duration(2 * time.Minute), Expect: provision.Duration(2 * time.Second),
-		Say: provision.Say{Stage: provision.StageMove, Thing: name, Detail: fmt.Sprintf("%s  %s → %s", r.Type, oldText(old), b.newText(r))},
+		Say: provision.Say{Stage: provision.StageMove, Thing: name, Detail: fmt.Sprintf("%s %s → %s", r.Type, oldText(old), b.newText(r))},
 	})
 	agree := b.add(provision.Step{
 		ID: recordID("agree", z, r), Kind: DNSAgree, Needs: unique(append([]provision.StepID{move}, outputsOf(values)...)),

@@ -132,6 +132,9 @@ func (a *App) color(w any) bool {
 
 func (a *App) look(w io.Writer) *view.Look {
 	width, _ := a.size(w)()
+	if width == 0 { // a pipe or a file: room for a plan, and few commands broken in two
+		width = 120
+	}
 	return view.NewLook(w, a.color(w), width)
 }
 
