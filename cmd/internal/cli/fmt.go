@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 
-	"github.com/google/renameio/v2"
 	"github.com/spf13/cobra"
 
 	"github.com/dripstat/failover/provision/planfile"
@@ -68,7 +67,7 @@ func (a *App) formatFiles(paths []string, check bool) error {
 			changed = true
 			_, _ = fmt.Fprintln(a.Out, f)
 			if !check {
-				if err := renameio.WriteFile(f, out, 0o644, renameio.WithExistingPermissions()); err != nil {
+				if err := replaceFile(f, out); err != nil {
 					return err
 				}
 			}

@@ -2,6 +2,9 @@ package cli
 
 import "os"
 
+// replaceFile writes a file anew: renameio does not exist on Windows.
+func replaceFile(path string, data []byte) error { return os.WriteFile(path, data, 0o644) }
+
 // processAlive: on Windows FindProcess opens the process, which fails for one that is gone.
 func processAlive(pid int) bool {
 	p, err := os.FindProcess(pid)

@@ -14,7 +14,6 @@ import (
 	"sync"
 
 	"github.com/gofrs/flock"
-	"github.com/google/renameio/v2"
 
 	"github.com/dripstat/failover/provision/store"
 )
@@ -88,7 +87,7 @@ func (s *Store) Swap(ctx context.Context, key string, old, next []byte) error {
 		}
 		return syncDir(filepath.Dir(path))
 	}
-	if err := renameio.WriteFile(path, next, 0o600); err != nil {
+	if err := replace(path, next); err != nil {
 		return err
 	}
 	return syncDir(filepath.Dir(path))

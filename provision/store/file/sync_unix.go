@@ -5,7 +5,12 @@ package file
 import (
 	"errors"
 	"os"
+
+	"github.com/google/renameio/v2"
 )
+
+// replace puts a whole file in the place of the old one.
+func replace(path string, data []byte) error { return renameio.WriteFile(path, data, 0o600) }
 
 // syncDir makes a rename or a new file survive a power cut.
 func syncDir(dir string) error {
