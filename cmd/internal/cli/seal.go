@@ -94,7 +94,11 @@ func (o *sealOptions) seal(ctx context.Context, app *App, name string) error {
 	_, _ = fmt.Fprintf(app.Out, "sealed %s into %s: %s, expires %s\n", name, o.out, strings.Join(c.Leaf.DNSNames, ", "), c.Leaf.NotAfter.Format("2006-01-02"))
 	l := app.look(app.Err)
 	for _, p := range c.Inspect(nil, nil, time.Now(), 21*24*time.Hour) {
-		view.WriteFindings(app.Err, l, []provision.Finding{{Weight: provision.Warn, Check: "certificate", Thing: name, What: p.What}})
+		f := provision.Finding{Weight: provision.Warn, Check: "certificate", Thing: name, What: p.What}
+		if strings.Contains(p.What, "no trusted root") {
+			f.Hint = "where clients trust a CA of your own, name it in the plan: certificate { ca = file(\"ca.pem\") }"
+		}
+		view.WriteFindings(app.Err, l, []provision.Finding{f})
 	}
 	return nil
 }
