@@ -117,8 +117,8 @@ func middle() *story {
 		intent(1, "server/collector-1", 1).intent(1, "server/collector-2", 1).
 		seen(2, "server/collector-1", "BUILD (scheduling)").seen(2, "server/collector-2", "BUILD (scheduling)").
 		done(57, "server/collector-1", provision.Values{"address": "203.0.113.41", "ipv4": "203.0.113.41"}).
-		done(60, "hostkey/collector-1", nil).intent(68, "deliver/collector-1", 1).
-		seen(58, "server/collector-2", "BUILD (spawning)")
+		seen(58, "server/collector-2", "BUILD (spawning)").
+		done(60, "hostkey/collector-1", nil).intent(68, "deliver/collector-1", 1)
 }
 
 var noRoom = provision.Error{Thing: "server/collector-2", What: "ORD has no room for m1.4xlarge in any zone",
@@ -270,6 +270,11 @@ func TestSummaries(t *testing.T) {
 	golden(t, "summary-80", summary(t, model(t, 2, ending()), head, 80))
 	golden(t, "summary-60", summary(t, model(t, 2, ending()), head, 60))
 	golden(t, "summary-120", summary(t, model(t, 2, ending()), head, 120))
+	box := head
+	box.Sandbox = true
+	if text := summary(t, model(t, 2, ending()), box, 80); strings.Contains(text, "failover abandon") || !strings.Contains(text, "it is gone, with all that was in it") {
+		t.Errorf("a sandbox that is gone cannot be undone:\n%s", text)
+	}
 	fail := middle().failed(75, "server/collector-2", 2, true, noRoom).at(76, provision.Event{Type: provision.RunEnded, Outcome: provision.OutcomeFailed, Error: &noRoom})
 	golden(t, "summary-failed", summary(t, model(t, 2, fail), head, 80))
 	stopped := middle().at(73, provision.Event{Type: provision.Stopping}).at(73.5, provision.Event{Type: provision.RunEnded, Outcome: provision.OutcomeStopped})
