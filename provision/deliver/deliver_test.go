@@ -174,7 +174,10 @@ func TestHostKeyMismatch(t *testing.T) {
 func TestTroubleIsTransient(t *testing.T) {
 	l := login(t)
 	fail := func(prefix, says string) func(string, io.Reader, io.Writer) int {
-		return func(c string, _ io.Reader, out io.Writer) int {
+		return func(c string, stdin io.Reader, out io.Writer) int {
+			if strings.HasPrefix(c, "sh -c") {
+				_, _ = io.Copy(io.Discard, stdin)
+			}
 			if strings.HasPrefix(c, prefix) {
 				_, _ = io.WriteString(out, says)
 				return 1

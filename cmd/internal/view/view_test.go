@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -356,14 +357,15 @@ func TestTTY(t *testing.T) {
 		began := time.Now()
 		g, _ := graph(t, 2)
 		var out screen
-		width := 80
-		v := NewTTY(&out, NewLook(&out, false, 80), func() (int, int) { return width, 24 }, head, NewModel(g, run, began))
+		var width atomic.Int64 // the terminal is asked from another goroutine
+		width.Store(80)
+		v := NewTTY(&out, NewLook(&out, false, 80), func() (int, int) { return int(width.Load()), 24 }, head, NewModel(g, run, began))
 		for _, e := range middle().events {
 			e.Time = time.Now()
 			v.Tell(e)
 			time.Sleep(37 * time.Millisecond)
 		}
-		width = 60
+		width.Store(60)
 		time.Sleep(2 * time.Second)
 		v.Tell(provision.Event{Type: provision.RunEnded, Time: time.Now(), Outcome: provision.OutcomeStopped})
 		v.End()
