@@ -32,7 +32,7 @@ func (p *Plain) Tell(e provision.Event) {
 	defer p.mu.Unlock()
 	p.m.Add(e)
 	at := took(e.Time.Sub(p.m.Began))
-	line := func(f string, a ...any) { _, _ = fmt.Fprintf(p.out, "%9s  %s\n", at, fmt.Sprintf(f, a...)) }
+	line := func(f string, a ...any) { _, _ = fmt.Fprintf(p.out, "%11s  %s\n", at, fmt.Sprintf(f, a...)) }
 	s := p.m.steps[e.Step]
 	switch e.Type {
 	case provision.StepIntent:

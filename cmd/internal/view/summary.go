@@ -54,7 +54,7 @@ func WriteSummary(w io.Writer, l *Look, h Head, m *Model) {
 			fmt.Fprintf(&b, "  %s\n", l.wrap("  ", stale))
 		}
 	}
-	l.ways(&b, m)
+	l.ways(&b, h, m)
 	_, _ = io.WriteString(w, b.String())
 }
 
@@ -83,9 +83,11 @@ func (l *Look) servers(b *strings.Builder, m *Model) {
 }
 
 // ways says what to type next.
-func (l *Look) ways(b *strings.Builder, m *Model) {
+func (l *Look) ways(b *strings.Builder, h Head, m *Model) {
 	run := m.Run.Short()
 	switch {
+	case h.Sandbox:
+		fmt.Fprintf(b, "  This was the sandbox: it is gone, with all that was in it.\n")
 	case m.Graph.Purpose != "failover":
 		if m.Outcome != provision.OutcomeDone {
 			fmt.Fprintf(b, "  Go on: failover %s %s\n", m.Graph.Purpose, m.Graph.Of.Short())

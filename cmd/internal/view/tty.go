@@ -134,6 +134,9 @@ func Frame(l *Look, h Head, m *Model, now time.Time, height int) []string {
 		lines = append(lines, l.cut("  "+l.alert.Render(n), l.Width-1))
 	}
 	foot := "^C stops safely; go on later with: failover resume " + m.Run.Short()
+	if h.Sandbox { // it goes with this process
+		foot = "^C stops safely"
+	}
 	if m.Stopping {
 		foot = "stopping: what was begun is recorded; ^C again drops it"
 	}
@@ -215,7 +218,7 @@ func (l *Look) doing(st state, s *step) string {
 	case done:
 		return l.past(s)
 	case failed:
-		return l.bad.Render(s.err.Error())
+		return l.bad.Render(strings.TrimPrefix(s.err.Error(), string(s.ID)+": "))
 	}
 	verbs := map[provision.Stage]string{
 		provision.StagePrepare: "preparing", provision.StageLower: "lowering the TTL", provision.StageCreate: "booting",

@@ -6,6 +6,7 @@ package rfc2136
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"net"
@@ -35,6 +36,9 @@ func New(zone string, c provision.RFC2136) (*Zone, error) {
 	z := &Zone{zone: mdns.Fqdn(zone), server: c.Server, key: mdns.Fqdn(c.KeyName), secret: string(c.Secret.Bytes())}
 	if _, _, err := net.SplitHostPort(z.server); err != nil {
 		z.server = net.JoinHostPort(z.server, "53")
+	}
+	if _, err := base64.StdEncoding.DecodeString(z.secret); err != nil {
+		return nil, &provision.Error{What: "the TSIG secret is not base64", Hint: "take it as tsig-keygen or the key file has it"} // err would quote it
 	}
 	switch a := strings.TrimSuffix(strings.ToLower(c.Algorithm), "."); a {
 	case "", "hmac-sha256":
@@ -67,7 +71,7 @@ func (z *Zone) Set(ctx context.Context, old, next provision.RRset) error {
 	defer cancel()
 	r, _, err := c.ExchangeContext(ctx, m, z.server)
 	if err != nil {
-		return &provision.Error{What: "the update of " + next.Name + " was not answered by " + z.server, Err: scrub(err), Class: classOf(err)}
+		return &provision.Error{What: "the update of " + next.Name + " was not answered by " + z.server, Err: err, Class: classOf(err)}
 	}
 	switch r.Rcode {
 	case mdns.RcodeSuccess:
@@ -95,14 +99,6 @@ func classOf(err error) provision.Class {
 		return provision.Final
 	}
 	return provision.Unknown
-}
-
-// scrub keeps the words of errors that could quote the key.
-func scrub(err error) error {
-	if strings.Contains(err.Error(), "base64") {
-		return errors.New("the TSIG secret is not base64")
-	}
-	return err
 }
 
 // update builds the message: prerequisites from old, then the replacement.
