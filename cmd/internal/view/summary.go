@@ -49,7 +49,7 @@ func WriteSummary(w io.Writer, l *Look, h Head, m *Model) {
 			fmt.Fprintf(&b, "  %s\n", l.wrap("  ", fmt.Sprintf("%s %s was %s.", mv.name, mv.typ, orNone(mv.old))))
 		}
 	}
-	l.ways(&b, m)
+	l.ways(&b, h, m)
 	_, _ = io.WriteString(w, b.String())
 }
 
@@ -78,9 +78,11 @@ func (l *Look) servers(b *strings.Builder, m *Model) {
 }
 
 // ways says what to type next.
-func (l *Look) ways(b *strings.Builder, m *Model) {
+func (l *Look) ways(b *strings.Builder, h Head, m *Model) {
 	run := m.Run.Short()
 	switch {
+	case h.Sandbox: // there is nothing to go on with: it ends with this process
+		fmt.Fprintln(b, "  This was the sandbox: it is gone, and nothing is left behind.")
 	case m.Graph.Purpose != "failover":
 		if m.Outcome != provision.OutcomeDone {
 			fmt.Fprintf(b, "  Go on: failover %s %s\n", m.Graph.Purpose, m.Graph.Of.Short())
