@@ -58,7 +58,7 @@ func (o *runOptions) run(ctx context.Context) error {
 	if err != nil {
 		return &exitError{code: exitUsage, err: err}
 	}
-	head := view.Head{Service: plan.Service, Region: site.region, Home: plan.Home, Plan: planName(plan), Purpose: graph.Purpose, Sandbox: box != nil}
+	head := view.Head{Service: plan.Service, Region: site.region, Home: plan.Home, Plan: planName(plan), Purpose: graph.Purpose, Sandbox: box != nil && !box.kept}
 	if o.dryRun {
 		o.showPlan(head, graph, facts)
 		return nil
