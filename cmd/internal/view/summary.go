@@ -82,11 +82,11 @@ func (l *Look) ways(b *strings.Builder, h Head, m *Model) {
 	run := m.Run.Short()
 	switch {
 	case h.Sandbox: // there is nothing to go on with: it ends with this process
-		way := "failover abandon"
+		way := "failover abandon would undo it."
 		if m.Outcome != provision.OutcomeDone {
-			way = "failover resume or failover abandon"
+			way = "go on with failover resume, or undo it with failover abandon."
 		}
-		fmt.Fprintf(b, "  %s\n", l.wrap("  ", "This was the sandbox: it is gone, nothing is left. On a real cloud, next: "+way))
+		fmt.Fprintf(b, "  %s\n", l.wrap("  ", "This was the sandbox: it is gone, and nothing is left. On a real cloud: "+way))
 	case m.Graph.Purpose != "failover":
 		if m.Outcome != provision.OutcomeDone {
 			fmt.Fprintf(b, "  Go on: failover %s %s\n", m.Graph.Purpose, m.Graph.Of.Short())
