@@ -20,6 +20,16 @@ const askFor = 2 * time.Second
 // stays without an answer, over TCP. NXDOMAIN and an empty answer give an RRset without Values; a
 // CNAME at the name is given as such. REFUSED, SERVFAIL and silence are errors.
 func Ask(ctx context.Context, server, name, typ string) (provision.RRset, error) {
+	return ask(ctx, server, name, typ, false)
+}
+
+// AskResolver asks a recursive resolver as Ask asks a name server. The TTL that it gives is what is left of it
+// in its cache.
+func AskResolver(ctx context.Context, server, name, typ string) (provision.RRset, error) {
+	return ask(ctx, server, name, typ, true)
+}
+
+func ask(ctx context.Context, server, name, typ string, recurse bool) (provision.RRset, error) {
 	set := provision.RRset{Name: dns.Fqdn(name), Type: typ}
 	qtype, ok := dns.StringToType[typ]
 	if !ok {
@@ -30,7 +40,7 @@ func Ask(ctx context.Context, server, name, typ string) (provision.RRset, error)
 	}
 	m := new(dns.Msg)
 	m.SetQuestion(set.Name, qtype)
-	m.RecursionDesired = false
+	m.RecursionDesired = recurse
 	m.SetEdns0(1232, false) // flag day 2020's size: larger answers come over TCP instead of in fragments
 	r, err := exchange(ctx, "udp", server, m)
 	if err != nil || r.Truncated {

@@ -24,7 +24,6 @@ type builder struct {
 	addresses map[string][]source           // by Server block: where each slot's addresses come from
 	proofs    map[string][]provision.StepID // by Server block: what must be done before DNS may name it
 	hooks     map[string][]provision.StepID // by target in Before: the user's steps that hold it back
-	moved     []provision.StepID
 }
 
 // source says which steps give a slot's addresses.

@@ -17,6 +17,8 @@ const (
 	DNSMove provision.Kind = "dns.move"
 	// DNSAgree {zone name type values name_servers} → {}: every authoritative server serves it.
 	DNSAgree provision.Kind = "dns.agree"
+	// DNSResolvers {name type values resolvers} → {fresh stale}: what the plan's resolvers say. It never fails.
+	DNSResolvers provision.Kind = "dns.resolvers"
 	// DNSRestore {zone old name type ttl values} → {}: undo of DNSMove.
 	DNSRestore provision.Kind = "dns.restore"
 )
@@ -113,7 +115,14 @@ func (b *builder) moveRecord(z provision.Zone, r provision.Record, held []provis
 		Within: provision.Duration(z.Within), Expect: provision.Duration(10 * time.Second),
 		Say: provision.Say{Stage: provision.StageConfirm, Thing: name, Detail: "at " + strings.Join(facts.NameServers, ", ")},
 	})
-	b.moved = append(b.moved, agree)
+	if len(z.Resolvers) > 0 {
+		b.add(provision.Step{
+			ID: recordID("resolvers", z, r), Kind: DNSResolvers, Needs: unique(append([]provision.StepID{agree}, outputsOf(values)...)),
+			With:   map[string]provision.Arg{"name": provision.Lit(z.FQDN(r)), "type": provision.Lit(r.Type), "values": values, "resolvers": provision.Lit(z.Resolvers)},
+			Within: provision.Duration(30 * time.Second), Expect: provision.Duration(expectMoment),
+			Say: provision.Say{Stage: provision.StageConfirm, Thing: name, Detail: "what " + strings.Join(z.Resolvers, ", ") + " still hold"},
+		})
+	}
 	if proven == nil || !strings.HasPrefix(proven.Ready.URL, "https://"+name+"/") && !strings.HasPrefix(proven.Ready.URL, "https://"+name+":") && proven.Ready.URL != "https://"+name {
 		return
 	}

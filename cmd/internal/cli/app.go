@@ -49,11 +49,23 @@ type App struct {
 func Main() int {
 	app := &App{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, LookEnv: os.LookupEnv}
 	root := newRoot(app)
-	root.SetArgs(os.Args[1:])
+	root.SetArgs(longFlags(os.Args[1:]))
 	root.SetIn(app.In)
 	root.SetOut(app.Out)
 	root.SetErr(app.Err)
 	return app.exitCode(root.ExecuteContext(context.Background()))
+}
+
+// longFlags takes terraform's spelling of fmt -check, which fingers know.
+func longFlags(args []string) []string {
+	if len(args) > 1 && args[0] == "fmt" {
+		for i, a := range args {
+			if a == "-check" {
+				args[i] = "--check"
+			}
+		}
+	}
+	return args
 }
 
 // exitError carries an exit code; quiet when everything was said already.

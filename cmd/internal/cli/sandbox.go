@@ -204,7 +204,9 @@ func (b *box) zones(in []provision.Zone) []provision.Zone {
 	key, algo, secret := b.cloud.TSIG()
 	for i, z := range in {
 		z.NameServers = []string{b.cloud.NameServer()}
-		z.Resolvers = nil
+		if len(z.Resolvers) > 0 {
+			z.Resolvers = z.NameServers
+		}
 		if z.Provider.Designate == nil {
 			z.Provider = provision.DNSProvider{RFC2136: &provision.RFC2136{Server: b.cloud.NameServer(), KeyName: key, Algorithm: algo, Secret: secrets.NewValue([]byte(secret))}}
 		}

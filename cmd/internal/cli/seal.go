@@ -48,7 +48,7 @@ func newSeal(app *App) *cobra.Command {
 	f.StringVar(&o.cert, "cert", "", "PEM file: the leaf and its intermediates")
 	f.StringVar(&o.key, "key", "", "PEM file: the private key (leave it out when --cert holds it too)")
 	f.StringVarP(&o.out, "out", "o", "secrets.age", "the bundle")
-	f.StringArrayVarP(&o.recipients, "recipient", "r", nil, "who may open it: age1… or an SSH public key; the bundle's own by default")
+	f.StringArrayVarP(&o.recipients, "recipient", "r", nil, "who may open it: age1…; an existing bundle's own by default")
 	f.StringArrayVarP(&o.files, "recipients-file", "R", nil, "file of recipients, one a line")
 	f.BoolVarP(&o.passphrase, "passphrase", "p", false, "seal with a passphrase instead of recipients")
 	f.StringVarP(&o.identity, "identity", "i", "", "file that opens an existing bundle (default: FAILOVER_AGE_IDENTITY, then the terminal)")
@@ -94,7 +94,11 @@ func (o *sealOptions) seal(ctx context.Context, app *App, name string) error {
 	_, _ = fmt.Fprintf(app.Out, "sealed %s into %s: %s, expires %s\n", name, o.out, strings.Join(c.Leaf.DNSNames, ", "), c.Leaf.NotAfter.Format("2006-01-02"))
 	l := app.look(app.Err)
 	for _, p := range c.Inspect(nil, nil, time.Now(), 21*24*time.Hour) {
-		view.WriteFindings(app.Err, l, []provision.Finding{{Weight: provision.Warn, Check: "certificate", Thing: name, What: p.What}})
+		f := provision.Finding{Weight: provision.Warn, Check: "certificate", Thing: name, What: p.What}
+		if strings.Contains(p.What, "no trusted root") {
+			f.Hint = "where clients trust a CA of your own, name it in the plan: certificate { ca = file(\"ca.pem\") }"
+		}
+		view.WriteFindings(app.Err, l, []provision.Finding{f})
 	}
 	return nil
 }

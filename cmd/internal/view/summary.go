@@ -49,6 +49,11 @@ func WriteSummary(w io.Writer, l *Look, h Head, m *Model) {
 			fmt.Fprintf(&b, "  %s\n", l.wrap("  ", fmt.Sprintf("%s %s was %s.", mv.name, mv.typ, orNone(mv.old))))
 		}
 	}
+	for _, s := range m.Graph.Steps {
+		for _, stale := range m.steps[s.ID].out.List("stale") {
+			fmt.Fprintf(&b, "  %s\n", l.wrap("  ", stale))
+		}
+	}
 	l.ways(&b, h, m)
 	_, _ = io.WriteString(w, b.String())
 }
