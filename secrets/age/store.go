@@ -119,7 +119,7 @@ func (s *Store) find(ctx context.Context) ([]age.Identity, error) {
 
 func (s *Store) askPassphrase(ctx context.Context, what string) ([]age.Identity, error) {
 	if s.Ask == nil {
-		return nil, fmt.Errorf("%s is sealed with a passphrase, and there is no terminal to ask for it: seal it for a recipient (failover seal --to age1...) to open it without one", what)
+		return nil, fmt.Errorf("%s is sealed with a passphrase, and there is no terminal to ask for it: seal it for a recipient (failover seal NAME ... -r age1...) to open it without one", what)
 	}
 	v, err := s.Ask(ctx, "Passphrase of "+what)
 	if err != nil {

@@ -65,7 +65,7 @@ server "web" {
   # region "DFW" { image = "debian-12-dfw" }      # what differs in one region
 }
 
-# Only these records are changed, and `failover back` puts them back.
+# Only these records are changed, and `failover abandon` puts them back.
 dns "public" {
   zone = "example.com"
 

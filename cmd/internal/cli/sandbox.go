@@ -239,7 +239,7 @@ func newSandbox(app *App) *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if o.list {
 				for _, f := range sandbox.Faults() {
-					_, _ = fmt.Fprintf(app.Out, "%-16s %s\n", f.Name, f.Help)
+					_, _ = fmt.Fprintf(app.Out, "%-36s %s\n", f.Name, f.Help)
 				}
 				return nil
 			}

@@ -48,7 +48,7 @@ func newSeal(app *App) *cobra.Command {
 	f.StringVar(&o.cert, "cert", "", "PEM file: the leaf and its intermediates")
 	f.StringVar(&o.key, "key", "", "PEM file: the private key (leave it out when --cert holds it too)")
 	f.StringVarP(&o.out, "out", "o", "secrets.age", "the bundle")
-	f.StringArrayVarP(&o.recipients, "recipient", "r", nil, "who may open it: age1… or an SSH public key; the bundle's own by default")
+	f.StringArrayVarP(&o.recipients, "recipient", "r", nil, "who may open it: age1…; an existing bundle's own by default")
 	f.StringArrayVarP(&o.files, "recipients-file", "R", nil, "file of recipients, one a line")
 	f.BoolVarP(&o.passphrase, "passphrase", "p", false, "seal with a passphrase instead of recipients")
 	f.StringVarP(&o.identity, "identity", "i", "", "file that opens an existing bundle (default: FAILOVER_AGE_IDENTITY, then the terminal)")

@@ -17,13 +17,14 @@ type Plain struct {
 	look *Look
 	head Head
 
-	mu sync.Mutex
-	m  *Model
+	mu   sync.Mutex
+	m    *Model
+	said map[provision.StepID]string // the last error of a step that was shown
 }
 
 // NewPlain gives the view of a run that is about to begin.
 func NewPlain(out io.Writer, look *Look, h Head, m *Model) *Plain {
-	return &Plain{out: out, look: look, head: h, m: m}
+	return &Plain{out: out, look: look, head: h, m: m, said: map[provision.StepID]string{}}
 }
 
 // Tell writes what changed.
@@ -40,13 +41,17 @@ func (p *Plain) Tell(e provision.Event) {
 			line("%s: attempt %d", e.Step, e.Attempt)
 		}
 	case provision.StepSeen:
-		line("%s: %s", e.Step, e.Seen)
+		if seen := strings.TrimPrefix(e.Seen, string(e.Step)+": "); seen != p.said[e.Step] { // an error is told when it is answered
+			line("%s: %s", e.Step, seen)
+		}
 	case provision.StepDone:
-		line("%s: done, %s (%s)", e.Step, p.look.past(s), took(time.Duration(e.Took*float64(time.Second))))
+		line("%s: %s (%s)", e.Step, strings.TrimSuffix("done, "+p.look.past(s), ", "), took(time.Duration(e.Took*float64(time.Second))))
 	case provision.StepFailed:
 		line("%s: FAILED: %s", e.Step, trouble(e))
 	case provision.StepCleared:
-		line("%s: what the attempt left is removed", e.Step)
+		if s != nil && s.Undo.Kind != "" {
+			line("%s: what the attempt left is removed", e.Step)
+		}
 	case provision.Stopping:
 		line("stopping: nothing new is begun")
 	case provision.Note:
