@@ -307,7 +307,7 @@ func TestLoginIsDerived(t *testing.T) {
 		}
 		return l.PublicKey()
 	}
-	if key("01A", c) != key("01A", c) {
+	if first, second := key("01A", c), key("01A", c); first != second {
 		t.Error("the same run and certificate give two keys")
 	}
 	if key("01A", c) == key("01B", c) || key("01A", c) == key("01A", certificate(t)) {
