@@ -243,7 +243,7 @@ func TestSilence(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer ln.Close() //nolint:errcheck // a test's
+	defer ln.Close()
 	silent := &server{ln: ln, user: "debian", host: newKey(t)}
 	for name, s := range map[string]*server{"no banner": silent, "no end": hung} {
 		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
