@@ -168,6 +168,8 @@ func (h *Changer) decode(in provision.Values) (change, Zone, error) {
 // Agree performs dns.agree: every authoritative name server serves the set.
 type Agree struct {
 	Zones Zones
+	// Ask asks one name server; nil: Ask of this package.
+	Ask func(ctx context.Context, server, name, typ string) (provision.RRset, error)
 
 	mu    sync.Mutex
 	asked map[string]time.Time // when the provider was last asked, by record
@@ -197,10 +199,14 @@ func (a *Agree) Check(ctx context.Context, _ provision.Step, in provision.Values
 	}
 	said := make([]string, len(w.NameServers))
 	agreed := make([]bool, len(w.NameServers))
+	question := a.Ask
+	if question == nil {
+		question = Ask
+	}
 	var wg sync.WaitGroup
 	for i, ns := range w.NameServers {
 		wg.Go(func() {
-			set, err := Ask(ctx, ns, w.Name, w.Type)
+			set, err := question(ctx, ns, w.Name, w.Type)
 			switch {
 			case err != nil:
 				said[i] = err.Error()

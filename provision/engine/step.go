@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
+	"hash/fnv"
 	"time"
 
 	"github.com/dripstat/failover/provision"
@@ -118,7 +118,7 @@ func (w *worker) drive(ctx context.Context, h Handler, in provision.Values, atte
 			return nil, left, err
 		case err != nil:
 			tries++
-			lastErr, wait = err, backoff(tries, err)
+			lastErr, wait = err, w.backoff(tries, err)
 			w.see(err.Error())
 		case st.State == provision.Done:
 			return st.Out, nil, nil
@@ -143,7 +143,7 @@ func (w *worker) drive(ctx context.Context, h Handler, in provision.Values, atte
 				lookUntil = time.Now().Add(unknownFor) // reads may lag behind an accepted write
 			} else {
 				tries++
-				lastErr, wait = doErr, backoff(tries, doErr)
+				lastErr, wait = doErr, w.backoff(tries, doErr)
 				w.see(doErr.Error())
 				if provision.ClassOf(doErr) == provision.Unknown {
 					lookUntil = time.Now().Add(unknownFor)
@@ -241,13 +241,15 @@ func (w *worker) sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// backoff doubles with the tries, jittered by a quarter so that many steps do not return in step;
-// Retry-After goes before it.
-func backoff(tries int, err error) time.Duration {
+// backoff doubles with the tries, and by up to a quarter more so that many steps do not return in step;
+// Retry-After goes before it. The part that differs comes from run and step, so that a run can be repeated exactly.
+func (w *worker) backoff(tries int, err error) time.Duration {
 	var pe *provision.Error
 	if errors.As(err, &pe) && pe.After > 0 {
 		return pe.After
 	}
+	h := fnv.New32a()
+	_, _ = fmt.Fprint(h, w.run.ID, w.step.ID, tries)
 	d := min(backoffMin<<min(tries-1, 10), backoffMax)
-	return d + time.Duration(rand.Int64N(int64(d)/4+1))
+	return d + time.Duration(int64(d)/4*int64(h.Sum32()%1000)/1000)
 }

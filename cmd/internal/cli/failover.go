@@ -221,6 +221,7 @@ type performance struct {
 	store    *file.Store
 	json     bool
 	past     []provision.Event
+	known    int // events of the run that graph undoes, when graph was made
 	findings []provision.Finding
 	planPath string
 }
@@ -239,6 +240,9 @@ func (a *App) perform(parent context.Context, p performance) error {
 		return err
 	}
 	defer lease.Release(context.WithoutCancel(ctx)) //nolint:errcheck // it expires by itself
+	if err := p.takeUp(ctx); err != nil {
+		return err
+	}
 	began := time.Now()
 	model := view.NewModel(p.graph, p.id, began)
 	for _, e := range p.past {
@@ -275,6 +279,25 @@ func (a *App) perform(parent context.Context, p performance) error {
 	v.Tell(end)
 	v.End()
 	return a.ended(p, outcome, errors.Join(runErr, jerr), end.Error)
+}
+
+// takeUp looks at the journal once more, now that nobody else can write to it: another process may have gone on
+// with the run since it was read, or begun to undo it.
+func (p *performance) takeUp(ctx context.Context) (err error) {
+	switch service := p.graph.Service; {
+	case p.graph.Purpose == "abandon" && len(p.past) == 0:
+		err = journal.Abandon(ctx, p.store, service, p.graph.Of, p.id, p.known)
+		if errors.Is(err, journal.ErrWentOn) {
+			return usage("failover abandon "+p.graph.Of.Short()+" shows it as it is now", "run %s went on meanwhile; nothing was undone", p.graph.Of.Short())
+		}
+	case len(p.past) > 0:
+		p.past, err = journal.Resume(ctx, p.store, service, p.id)
+		var undone *journal.AbandonedError
+		if errors.As(err, &undone) {
+			return usage("failover abandon "+p.id.Short()+" goes on with that; a new run starts afresh", "%v", undone)
+		}
+	}
+	return err
 }
 
 // ended turns an outcome into an exit code.

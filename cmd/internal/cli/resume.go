@@ -108,7 +108,7 @@ func newAbandon(app *App) *cobra.Command {
 					return err
 				}
 			}
-			return app.perform(cmd.Context(), performance{site: s, graph: g, id: newRunID(), head: h, store: st, json: o.shared.json, planPath: p.plan})
+			return app.perform(cmd.Context(), performance{site: s, graph: g, id: newRunID(), head: h, store: st, json: o.shared.json, known: len(p.events), planPath: p.plan})
 		},
 	}
 	o.add(cmd)
