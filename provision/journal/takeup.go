@@ -24,6 +24,9 @@ type AbandonedError struct {
 
 // Error names both.
 func (e *AbandonedError) Error() string {
+	if e.Run == e.By {
+		return fmt.Sprintf("run %s was abandoned", e.Run.Short())
+	}
 	return fmt.Sprintf("run %s is being undone by run %s, or was", e.Run.Short(), e.By.Short())
 }
 

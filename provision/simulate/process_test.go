@@ -194,10 +194,7 @@ func (p *process) abandon(id provision.RunID) (provision.Outcome, error) {
 	}
 	p.known = len(past)
 	g := p.w.without.reverse(steps.Reverse(*past[0].Graph, past, p.w.run))
-	if len(g.Steps) == 0 {
-		return provision.OutcomeDone, nil
-	}
-	return p.perform(g, id, false)
+	return p.perform(g, id, false) // where nothing is to be undone, the command line only marks the run
 }
 
 func ended(events []provision.Event) provision.Outcome {

@@ -2,12 +2,16 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"os"
 
 	"github.com/spf13/cobra"
 
 	"github.com/dripstat/failover/cmd/internal/view"
 	"github.com/dripstat/failover/provision"
+	"github.com/dripstat/failover/provision/journal"
+	"github.com/dripstat/failover/provision/lock"
 	"github.com/dripstat/failover/provision/steps"
 	"github.com/dripstat/failover/provision/store/file"
 )
@@ -95,6 +99,11 @@ func newAbandon(app *App) *cobra.Command {
 			g := steps.Reverse(p.graph, p.events, p.entry.Run)
 			h := view.Head{Service: g.Service, Region: g.Region, Home: g.Home, Plan: p.plan, Purpose: g.Purpose}
 			if len(g.Steps) == 0 {
+				if !dryRun {
+					if err := app.giveUp(cmd.Context(), st, p); err != nil {
+						return err
+					}
+				}
 				_, _ = fmt.Fprintf(app.Out, "run %s changed nothing that is still there\n", p.entry.Run.Short())
 				return nil
 			}
@@ -114,4 +123,20 @@ func newAbandon(app *App) *cobra.Command {
 	o.add(cmd)
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "show what would be undone, and change nothing")
 	return cmd
+}
+
+// giveUp marks a run that has nothing to undo, so that nobody goes on with it after it was said that nothing is left.
+func (a *App) giveUp(ctx context.Context, st *file.Store, p past) error {
+	who, host := identity()
+	lease, err := lock.Acquire(ctx, st, p.graph.Service, lock.Holder{Owner: who, Host: host, PID: os.Getpid(), Command: "abandon", Run: p.entry.Run}, processAlive)
+	if err != nil {
+		return err
+	}
+	defer lease.Release(context.WithoutCancel(ctx)) //nolint:errcheck // it expires by itself
+	if err := journal.Abandon(ctx, st, p.graph.Service, p.entry.Run, p.entry.Run, len(p.events)); errors.Is(err, journal.ErrWentOn) {
+		return usage("failover abandon "+p.entry.Run.Short()+" shows it as it is now", "run %s went on meanwhile; nothing was undone", p.entry.Run.Short())
+	} else if err != nil {
+		return err
+	}
+	return nil
 }
