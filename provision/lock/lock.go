@@ -50,6 +50,10 @@ var ErrLost = errors.New("the lease on this service was lost")
 // TTL is how long a lease lives without a heartbeat; it is renewed three times in that.
 const TTL = 45 * time.Second
 
+// margin is how long before its expiry a lease counts as lost: what was begun under it has to be called back before
+// another may take it over, and two clocks are never quite the same.
+const margin = 5 * time.Second
+
 // Lease is held by this process.
 type Lease struct {
 	store Store
@@ -152,14 +156,14 @@ func (l *Lease) beat(ctx context.Context) {
 	}
 }
 
-// Held gives nil while the lease is ours and has not expired. It asks the clock, not the store.
+// Held gives nil while the lease is ours and not about to expire. It asks the clock, not the store.
 func (l *Lease) Held() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.lost != nil {
 		return l.lost
 	}
-	if !time.Now().Before(l.holder.Expires) {
+	if !time.Now().Before(l.holder.Expires.Add(-margin)) {
 		return fmt.Errorf("%w: it could not be renewed since %s", ErrLost, l.holder.Expires.Add(-TTL).Local().Format("15:04:05"))
 	}
 	return nil

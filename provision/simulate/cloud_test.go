@@ -38,6 +38,9 @@ func (p *process) RoundTrip(req *http.Request) (*http.Response, error) {
 	if !p.point("before " + c.what) {
 		return nil, context.Canceled
 	}
+	if c.write {
+		p.w.fenced(p, c)
+	}
 	fault := "none"
 	if p.w.strikes(r) {
 		fault = pick(r, c.faults()...)
