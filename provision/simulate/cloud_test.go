@@ -33,13 +33,17 @@ func (p *process) RoundTrip(req *http.Request) (*http.Response, error) {
 	c := classify(req, body)
 	r := p.w.dice(c.what)
 	p.w.mu.Lock()
-	p.w.seen.requests++
+	p.w.seen.Requests++
 	p.w.mu.Unlock()
 	if !p.point("before " + c.what) {
 		return nil, context.Canceled
 	}
 	if c.write {
 		p.w.fenced(p, c)
+	}
+	// Every request takes a time of its own: two things that happen in the same instant have no order.
+	if err := p.wait(ctx, time.Duration(1000+r.IntN(40000))*time.Microsecond); err != nil {
+		return nil, err
 	}
 	fault := "none"
 	if p.w.strikes(r) {

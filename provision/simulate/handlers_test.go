@@ -2,6 +2,7 @@ package simulate
 
 import (
 	"context"
+	"hash/fnv"
 	"net"
 	"slices"
 	"strings"
@@ -58,6 +59,9 @@ func (p *process) handlers(id provision.RunID) (map[provision.Kind]engine.Handle
 		m[kind] = h
 	}
 	w.without.handlers(m)
+	for kind, h := range m {
+		m[kind] = apart{h}
+	}
 	return m, func() { cloud.Close(); keeper.Forget() }, nil
 }
 
@@ -234,6 +238,21 @@ func (h *watched) Check(ctx context.Context, s provision.Step, in provision.Valu
 		}
 		h.p.mu.Unlock()
 	}
+	return st, err
+}
+
+// apart lets no two steps look again in the same instant: what happens at once has no order, and could not be
+// repeated.
+type apart struct{ engine.Handler }
+
+func (a apart) Check(ctx context.Context, s provision.Step, in provision.Values) (provision.Status, error) {
+	st, err := a.Handler.Check(ctx, s, in)
+	if st.Again <= 0 {
+		st.Again = time.Second
+	}
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(s.ID))
+	st.Again += time.Duration(h.Sum32()%9973) * time.Microsecond
 	return st, err
 }
 

@@ -65,7 +65,7 @@ func (p *process) crash() {
 	}
 	p.w.note("%v dies", p)
 	p.w.mu.Lock()
-	p.w.seen.crashes++
+	p.w.seen.Crashes++
 	p.w.mu.Unlock()
 	p.kill()
 }
@@ -109,10 +109,10 @@ func (p *process) perform(g provision.Graph, id provision.RunID, resume bool) (p
 	}
 	p.w.live(p, true)
 	defer p.w.live(p, false)
-	defer lease.Release(context.Background()) //nolint:errcheck // it expires by itself
+	defer lease.Release(context.Background())
 	if lease.TakenFrom != nil {
 		p.w.mu.Lock()
-		p.w.seen.takeovers++
+		p.w.seen.Takeovers++
 		p.w.mu.Unlock()
 	}
 	p.held = lease.Held
@@ -155,7 +155,7 @@ func (p *process) perform(g provision.Graph, id provision.RunID, resume bool) (p
 	began := time.Now()
 	run := engine.Run{ID: id, Graph: g, Handlers: handlers, Journal: p.w.without.recorder(j), Past: past, Held: p.w.without.lease(lease.Held), Last: first.Seq,
 		Tell: func(e provision.Event) {
-			if e.Type == provision.StepSeen {
+			if e.Type == provision.StepSeen && !p.gone() {
 				p.w.note("%v sees: %s %s", p, e.Step, e.Seen)
 			}
 		}}

@@ -102,6 +102,9 @@ func (d *disk) Append(ctx context.Context, key string, b []byte) error {
 			}
 		}
 	}
+	if err := d.p.wait(ctx, time.Duration(100+r.IntN(3000))*time.Microsecond); err != nil {
+		return err
+	}
 	if !d.p.point("before a journal write") {
 		return errGone
 	}

@@ -44,7 +44,7 @@ func (w *world) story() {
 		if abandon {
 			break
 		}
-		w.count(func(t *tally) { t.resumes++ })
+		w.count(func(t *tally) { t.Resumes++ })
 		outcome, err = w.spell(func(p *process) (provision.Outcome, error) {
 			if w.store.read(w.key()) == nil {
 				return p.perform(w.graph, w.run, false)
@@ -53,13 +53,13 @@ func (w *world) story() {
 		})
 	}
 	if !abandon {
-		w.count(func(t *tally) { t.done++ })
+		w.count(func(t *tally) { t.Done++ })
 		w.checkDone()
 		if w.rng.IntN(2) == 0 {
 			return
 		}
 	} else {
-		w.count(func(t *tally) { t.failed++ })
+		w.count(func(t *tally) { t.Failed++ })
 	}
 	w.undo()
 }
@@ -76,7 +76,7 @@ func (w *world) count(f func(*tally)) {
 func (w *world) undo() {
 	var id provision.RunID
 	for try := 1; ; try++ {
-		w.count(func(t *tally) { t.abandons++ })
+		w.count(func(t *tally) { t.Abandons++ })
 		if try == 5 {
 			w.mu.Lock()
 			w.calm = true

@@ -56,11 +56,11 @@ type world struct {
 }
 
 // tally counts what happened, to know that the simulation still does what it is for.
-type tally struct{ requests, faults, crashes, resumes, abandons, takeovers, done, failed int }
+type tally struct{ Requests, Faults, Crashes, Resumes, Abandons, Takeovers, Done, Failed int }
 
 func (a *tally) add(b tally) {
-	a.requests, a.faults, a.crashes, a.resumes = a.requests+b.requests, a.faults+b.faults, a.crashes+b.crashes, a.resumes+b.resumes
-	a.abandons, a.takeovers, a.done, a.failed = a.abandons+b.abandons, a.takeovers+b.takeovers, a.done+b.done, a.failed+b.failed
+	a.Requests, a.Faults, a.Crashes, a.Resumes = a.Requests+b.Requests, a.Faults+b.Faults, a.Crashes+b.Crashes, a.Resumes+b.Resumes
+	a.Abandons, a.Takeovers, a.Done, a.Failed = a.Abandons+b.Abandons, a.Takeovers+b.Takeovers, a.Done+b.Done, a.Failed+b.Failed
 }
 
 func newWorld(ctx context.Context, seed uint64, without safeguard) (*world, error) {
@@ -214,7 +214,7 @@ func (w *world) strikes(r *rand.Rand) bool {
 		return false
 	}
 	w.faults--
-	w.seen.faults++
+	w.seen.Faults++
 	return true
 }
 
