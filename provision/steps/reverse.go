@@ -70,7 +70,7 @@ func agreed(g provision.Graph, moved provision.Step, restore provision.StepID) (
 		with["settled"] = provision.Lit(true) // the move itself may still be on its way to them
 		servers := strings.Join(provision.Values{"at": a.With["name_servers"].Is}.List("at"), ", ")
 		return provision.Step{ID: a.ID, Kind: DNSAgree, Needs: []provision.StepID{restore}, With: with, Within: a.Within, Expect: a.Expect,
-			Say: provision.Say{Stage: provision.StageRestore, Thing: a.Say.Thing, Detail: "at " + servers}}, true
+			Say: provision.Say{Stage: provision.StageRestore, Thing: a.Say.Thing, Detail: "until " + servers + " serve it"}}, true
 	}
 	return provision.Step{}, false
 }
