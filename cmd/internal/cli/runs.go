@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -63,22 +64,33 @@ func readPast(ctx context.Context, st *file.Store, e journal.Entry) (past, error
 	return p, nil
 }
 
-// findPast reads the run that was named, or the latest.
-func (a *App) findPast(ctx context.Context, st *file.Store, service, prefix string) (past, error) {
-	e, err := journal.Find(ctx, st, service, prefix)
-	if errors.Is(err, journal.ErrNoRun) {
-		if prefix == "" {
-			return past{}, usage("FAILOVER_STATE_DIR or store { file { dir = ... } } names another place", "no run was ever recorded in %s", st.Dir())
+// findPast reads the run that was named, or the latest of a purpose; "" means any.
+func (a *App) findPast(ctx context.Context, st *file.Store, service, prefix, purpose string) (past, error) {
+	if prefix == "" && purpose != "" {
+		runs, err := journal.Runs(ctx, st, service)
+		if err != nil {
+			return past{}, err
 		}
-		return past{}, usage("failover runs lists them", "no run in %s begins with %s", st.Dir(), prefix)
+		for _, e := range slices.Backward(runs) {
+			if p, err := readPast(ctx, st, e); err == nil && p.graph.Purpose == purpose {
+				return p, nil
+			}
+		}
+	}
+	e, err := journal.Find(ctx, st, service, prefix)
+	if err == nil {
+		return readPast(ctx, st, e)
 	}
 	if errors.Is(err, journal.ErrManyRuns) {
 		return past{}, usage("failover runs lists them", "%v", err)
 	}
-	if err != nil {
+	if !errors.Is(err, journal.ErrNoRun) {
 		return past{}, err
 	}
-	return readPast(ctx, st, e)
+	if prefix == "" {
+		return past{}, usage("FAILOVER_STATE_DIR or store { file { dir = ... } } names another place", "no run was ever recorded in %s", st.Dir())
+	}
+	return past{}, usage("failover runs lists them", "no run in %s begins with %s", st.Dir(), prefix)
 }
 
 // newRuns is `failover runs`.
@@ -121,7 +133,7 @@ func newStatus(app *App) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			p, err := app.findPast(cmd.Context(), st, service, first(args))
+			p, err := app.findPast(cmd.Context(), st, service, first(args), "")
 			if err != nil {
 				return err
 			}

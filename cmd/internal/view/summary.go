@@ -98,12 +98,24 @@ func (l *Look) ways(b *strings.Builder, h Head, m *Model) {
 	case m.Graph.Purpose != "failover":
 		if m.Outcome != provision.OutcomeDone {
 			fmt.Fprintf(b, "  Go on: failover %s %s\n", m.Graph.Purpose, m.Graph.Of.Short())
+		} else if m.Graph.Purpose == "back" && !m.removes() {
+			fmt.Fprintf(b, "  The replacements still run; remove them: failover abandon %s\n", m.Graph.Of.Short())
 		}
 	case m.Outcome == provision.OutcomeDone:
-		fmt.Fprintf(b, "  Undo: failover abandon %s\n", run)
+		fmt.Fprintf(b, "  Way back: failover back %s   ·   Undo: failover abandon %s\n", run, run)
 	default:
 		fmt.Fprintf(b, "  Go on: failover resume %s   ·   Undo: failover abandon %s\n", run, run)
 	}
+}
+
+// removes reports whether the graph removes what a run made.
+func (m *Model) removes() bool {
+	for _, s := range m.Graph.Steps {
+		if s.Say.Stage == provision.StageRemove {
+			return true
+		}
+	}
+	return false
 }
 
 // names lists the records that were moved.
