@@ -37,7 +37,7 @@ func (d Diagnostic) String() string {
 }
 
 // Diagnostics are all mistakes of a plan, in the order of the files.
-type Diagnostics []Diagnostic //nolint:errname // it is what hcl and its users call such a list
+type Diagnostics []Diagnostic
 
 // Error gives one line for each.
 func (ds Diagnostics) Error() string {

@@ -231,6 +231,10 @@ func (a *App) perform(parent context.Context, p performance) error {
 	defer release()
 	who, host := identity()
 	lease, err := lock.Acquire(ctx, p.store, p.graph.Service, lock.Holder{Owner: who, Host: host, PID: os.Getpid(), Command: strings.Join(os.Args[:1], " ") + " " + p.graph.Purpose, Run: p.id}, processAlive)
+	if held := (*lock.HeldError)(nil); err != nil && !errors.As(err, &held) {
+		return &provision.Error{Thing: "lock", What: "cannot lock " + p.graph.Service + " in " + p.store.Dir() + "; nothing was touched", Err: err,
+			Hint: "mend that folder, or set FAILOVER_STATE_DIR to one that can be written"}
+	}
 	if err != nil {
 		return err
 	}

@@ -13,14 +13,17 @@ import (
 func WriteSummary(w io.Writer, l *Look, h Head, m *Model) {
 	var b strings.Builder
 	total := took(m.Ended.Sub(m.Began))
-	title := ""
+	title, verb := "", " serves from "
+	if n := m.moves(); len(n) > 1 {
+		verb = " serve from "
+	}
 	switch {
 	case m.Outcome == provision.OutcomeDone && m.Graph.Purpose == "abandon":
 		title = l.good.Render("Nothing of run " + m.Graph.Of.Short() + " is left")
 	case m.Outcome == provision.OutcomeDone && m.Graph.Purpose == "back":
 		title = l.good.Render(m.names() + " is back at " + m.Graph.Home)
 	case m.Outcome == provision.OutcomeDone && m.names() != "":
-		title = l.good.Render(m.names() + " serves from " + h.Region)
+		title = l.good.Render(m.names() + verb + h.Region)
 	case m.Outcome == provision.OutcomeDone:
 		title = l.good.Render("Done in " + h.Region)
 	case m.Outcome == provision.OutcomeStopped:
@@ -46,7 +49,7 @@ func WriteSummary(w io.Writer, l *Look, h Head, m *Model) {
 				mv.name, mv.stale.Local().Format("15:04:05"), int(mv.stale.Sub(mv.moved)/time.Second))))
 		}
 		if mv.done && m.Graph.Purpose == "failover" {
-			fmt.Fprintf(&b, "  %s\n", l.wrap("  ", fmt.Sprintf("%s %s was %s.", mv.name, mv.typ, orNone(mv.old))))
+			fmt.Fprintf(&b, "  %s\n", l.wrap("  ", fmt.Sprintf("%s %s was %s", mv.name, mv.typ, orNone(mv.old))))
 		}
 	}
 	for _, s := range m.Graph.Steps {

@@ -273,7 +273,7 @@ func TestSummaries(t *testing.T) {
 	golden(t, "summary-120", summary(t, model(t, 2, ending()), head, 120))
 	box := head
 	box.Sandbox = true
-	if text := summary(t, model(t, 2, ending()), box, 80); strings.Contains(text, "failover abandon") || !strings.Contains(text, "it is gone, with all that was in it") {
+	if text := summary(t, model(t, 2, ending()), box, 80); strings.Contains(text, "  Undo:") || !strings.Contains(text, "it is gone") {
 		t.Errorf("a sandbox that is gone cannot be undone:\n%s", text)
 	}
 	fail := middle().failed(75, "server/collector-2", 2, true, noRoom).at(76, provision.Event{Type: provision.RunEnded, Outcome: provision.OutcomeFailed, Error: &noRoom})

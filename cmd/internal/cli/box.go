@@ -1,0 +1,246 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/dripstat/failover/provision"
+	"github.com/dripstat/failover/provision/planfile"
+	"github.com/dripstat/failover/provision/sandbox"
+	"github.com/dripstat/failover/secrets"
+	"github.com/dripstat/failover/secrets/age"
+	"github.com/dripstat/failover/templates"
+
+	agelib "filippo.io/age"
+)
+
+// sandboxOptions are the flags that shape a sandbox.
+type sandboxOptions struct {
+	on     bool
+	faults []string
+}
+
+// box is a sandbox with the folder that holds its plan, its sealed certificate and its runs.
+type box struct {
+	cloud *sandbox.Cloud
+	dir   string
+	kept  bool // it is somebody else's to close
+}
+
+// homeAddress is what the name points at before a run: TEST-NET-3 (RFC 5737), where nothing can answer.
+const homeAddress = "203.0.113.10"
+
+// openBox starts the sandbox and gives the plan to run in it: the user's own under --plan, else the
+// built-in one, whose home region is dark.
+func (a *App) openBox(ctx context.Context, o *runOptions) (plan provision.Plan, b *box, err error) {
+	if a.box != nil {
+		plan, err = a.load(o.shared, false)
+		plan.Operator = pick(o.me, plan.Operator)
+		return plan, a.box, err
+	}
+	dir, err := os.MkdirTemp("", "failover-sandbox-")
+	if err != nil {
+		return plan, nil, err
+	}
+	b = &box{dir: dir}
+	defer func() {
+		if err != nil {
+			b.close()
+			b = nil
+		}
+	}()
+	so := sandbox.Options{TLS: true, Boot: 2 * time.Second, SSHDelay: 500 * time.Millisecond, DNSDelay: 300 * time.Millisecond}
+	for _, f := range o.sandbox.faults {
+		fault, err := sandbox.ParseFault(f)
+		if err != nil {
+			return plan, b, &exitError{code: exitUsage, err: err}
+		}
+		so.Faults = append(so.Faults, fault)
+	}
+	if o.shared.plan != "" {
+		plan, err = a.load(o.shared, false)
+	} else {
+		plan, err = b.builtIn(a, o.shared)
+		if len(so.Faults) == 0 || !hasRegionDark(o.sandbox.faults) {
+			dark, _ := sandbox.ParseFault("region-dark=IAD:hang")
+			so.Faults = append(so.Faults, dark)
+		}
+	}
+	if err != nil {
+		return plan, b, err
+	}
+	plan.Operator = pick(o.me, plan.Operator)
+	b.seed(&so, plan)
+	if b.cloud, err = sandbox.Start(ctx, so); err == nil && b.cloud.SingleAddress() {
+		_, _ = fmt.Fprintln(a.Err, "only 127.0.0.1 can be bound here, so each name gets one server (Linux gives each its own address)")
+		plan = oneEach(plan)
+	}
+	return plan, b, err
+}
+
+// oneEach makes do with one server a block: all servers would have the same address.
+func oneEach(plan provision.Plan) provision.Plan {
+	one := func(s provision.Server) provision.Server {
+		s.Count = 1
+		return s
+	}
+	servers := make([]provision.Server, len(plan.Servers))
+	for i, s := range plan.Servers {
+		servers[i] = one(s)
+		servers[i].In = map[string]*provision.Server{}
+		for region, in := range s.In {
+			o := one(*in)
+			servers[i].In[region] = &o
+		}
+	}
+	plan.Servers = servers
+	return plan
+}
+
+func hasRegionDark(faults []string) bool {
+	for _, f := range faults {
+		if strings.HasPrefix(f, "region-dark") {
+			return true
+		}
+	}
+	return false
+}
+
+// builtIn writes the plan of templates.SandboxPlan with everything that it names, and loads it.
+func (b *box) builtIn(a *App, s shared) (provision.Plan, error) {
+	var none provision.Plan
+	ca, err := sandbox.NewCA()
+	if err != nil {
+		return none, err
+	}
+	chain, key, err := ca.Issue("collector.dripstat.test")
+	if err != nil {
+		return none, err
+	}
+	id, err := agelib.GenerateX25519Identity()
+	if err != nil {
+		return none, err
+	}
+	write := func(name string, content []byte) error {
+		return os.WriteFile(filepath.Join(b.dir, name), content, 0o600)
+	}
+	for name, content := range map[string][]byte{"failover.hcl": templates.SandboxPlan(), "ca.pem": ca.PEM(), "identity.txt": []byte(id.String() + "\n")} {
+		if err := write(name, content); err != nil {
+			return none, err
+		}
+	}
+	if err := age.Add(filepath.Join(b.dir, "secrets.age"), "edge", chain, key, []agelib.Recipient{id.Recipient()}, []agelib.Identity{id}); err != nil {
+		return none, err
+	}
+	vars, err := variables(s.vars)
+	if err != nil {
+		return none, err
+	}
+	plan, err := planfile.Load(filepath.Join(b.dir, "failover.hcl"), planfile.Options{Vars: vars, Env: a.LookEnv})
+	plan.Files = nil // it is the built-in plan, wherever it lies for now
+	return plan, err
+}
+
+// seed gives the sandbox what the plan names beside what it has anyway: regions, images, flavors, networks
+// and records. Nothing is there twice: a name that means two images is a warning.
+func (b *box) seed(so *sandbox.Options, plan provision.Plan) {
+	images, flavors, networks := sandbox.Builtin()
+	add := func(list *[]string, x string) {
+		for _, have := range *list {
+			if have == x {
+				return
+			}
+		}
+		if x != "" {
+			*list = append(*list, x)
+		}
+	}
+	add(&so.Regions, plan.Home)
+	for _, r := range plan.Regions {
+		add(&so.Regions, r)
+	}
+	if len(so.Regions) == 0 {
+		so.Regions = []string{"IAD", "ORD"}
+	}
+	fresh := func(known *[]string, name string) bool {
+		if name == "" || slices.Contains(*known, name) {
+			return false
+		}
+		*known = append(*known, name)
+		return true
+	}
+	for _, r := range append([]string{""}, so.Regions...) {
+		for _, s := range plan.For(r).Servers {
+			name := s.Image.Name
+			if p := s.Image.Pattern; p != "" && !slices.ContainsFunc(images, func(i string) bool { ok, _ := path.Match(p, i); return ok }) {
+				name = strings.NewReplacer("*", "1", "?", "1").Replace(p)
+			}
+			if fresh(&images, name) {
+				so.Images = append(so.Images, sandbox.Image{Name: name})
+			}
+			for _, n := range append([]string{s.FloatingIP}, s.Networks...) {
+				if fresh(&networks, n) {
+					so.Networks = append(so.Networks, n)
+				}
+			}
+			for _, f := range s.Flavors {
+				if fresh(&flavors, f.Name) {
+					so.Flavors = append(so.Flavors, sandbox.Flavor{Name: f.Name, VCPUs: 16, RAMMB: 64 << 10, DiskGB: 80})
+				}
+			}
+		}
+	}
+	for _, z := range plan.Zones {
+		zone := sandbox.Zone{Name: z.Zone + "."}
+		for _, r := range z.Records {
+			values := []string{homeAddress}
+			switch r.Type {
+			case "AAAA":
+				values = []string{"2001:db8::10"}
+			case "CNAME":
+				values = []string{"home." + z.Zone + "."}
+			}
+			zone.Records = append(zone.Records, sandbox.Record{Name: z.FQDN(r), Type: r.Type, TTL: 300, Values: values})
+		}
+		so.Zones = append(so.Zones, zone)
+	}
+}
+
+// cloudsYAML replaces a cloud block's credentials by the sandbox's.
+func (b *box) cloudsYAML(name string) ([]byte, provision.OpenStack) {
+	return b.cloud.CloudsYAML(name), provision.OpenStack{Entry: name}
+}
+
+// zones points every dns block at the sandbox's name server, whatever its provider: designate stays, all
+// others become signed updates.
+func (b *box) zones(in []provision.Zone) []provision.Zone {
+	out := make([]provision.Zone, len(in))
+	key, algo, secret := b.cloud.TSIG()
+	for i, z := range in {
+		z.NameServers = []string{b.cloud.NameServer()}
+		if len(z.Resolvers) > 0 {
+			z.Resolvers = z.NameServers
+		}
+		if z.Provider.Designate == nil {
+			z.Provider = provision.DNSProvider{RFC2136: &provision.RFC2136{Server: b.cloud.NameServer(), KeyName: key, Algorithm: algo, Secret: secrets.NewValue([]byte(secret))}}
+		}
+		out[i] = z
+	}
+	return out
+}
+
+func (b *box) close() {
+	if b == nil || b.kept {
+		return
+	}
+	if b.cloud != nil {
+		_ = b.cloud.Close()
+	}
+	_ = os.RemoveAll(b.dir)
+}
