@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/libdns/libdns"
 	"github.com/libdns/route53"
 
@@ -31,6 +32,8 @@ type Provider interface {
 type Zone struct {
 	zone     string // with the final dot
 	provider Provider
+	// check, where there is one, must give nil before the provider is used.
+	check func(ctx context.Context) error
 }
 
 // New gives the zone; nothing is sent.
@@ -40,12 +43,36 @@ func New(zone string, p Provider) *Zone {
 
 // Route53 gives a zone at Amazon, with credentials from its usual environment and files.
 func Route53(zone string, c provision.Route53) *Zone {
-	return New(zone, &route53.Provider{HostedZoneID: c.ZoneID, Profile: c.Profile, SkipRoute53SyncOnDelete: true})
+	z := New(zone, &route53.Provider{HostedZoneID: c.ZoneID, Profile: c.Profile, SkipRoute53SyncOnDelete: true})
+	z.check = func(ctx context.Context) error {
+		// libdns/route53 v1.6.2 ends the process where this configuration does not load (client.go, init): it is
+		// tried here first, so that a missing profile is a finding.
+		var opts []func(*config.LoadOptions) error
+		if c.Profile != "" {
+			opts = append(opts, config.WithSharedConfigProfile(c.Profile))
+		}
+		cfg, err := config.LoadDefaultConfig(ctx, opts...)
+		if err == nil {
+			_, err = cfg.Credentials.Retrieve(ctx)
+		}
+		if err != nil {
+			return &provision.Error{What: "there are no credentials for Route 53", Err: err,
+				Hint: "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile: route53 { profile = ... }"}
+		}
+		return nil
+	}
+	return z
 }
 
 // Get reads the zone and picks the set.
 func (z *Zone) Get(ctx context.Context, name, typ string) (provision.RRset, error) {
 	set := provision.RRset{Name: name, Type: typ}
+	if z.check != nil {
+		if err := z.check(ctx); err != nil {
+			return set, err
+		}
+		z.check = nil
+	}
 	recs, err := z.provider.GetRecords(ctx, z.zone)
 	if err != nil {
 		return set, z.failed("reading", err)
