@@ -47,6 +47,7 @@ type Say struct {
 	Stage  Stage  `json:"stage"`
 	Thing  string `json:"thing"`            // "collector-1"
 	Detail string `json:"detail,omitempty"` // "m1.4xlarge (16 vCPU, 64 GiB), debian-12"
+	Hint   string `json:"hint,omitempty"`   // what to type when the step failed for good
 }
 
 // Stage groups steps for people, in the order of Stages.
