@@ -90,11 +90,7 @@ func (l *Look) ways(b *strings.Builder, h Head, m *Model) {
 	run := m.Run.Short()
 	switch {
 	case h.Sandbox: // there is nothing to go on with: it ends with this process
-		way := "failover abandon would undo it."
-		if m.Outcome != provision.OutcomeDone {
-			way = "go on with failover resume, or undo it with failover abandon."
-		}
-		fmt.Fprintf(b, "  %s\n", l.wrap("  ", "This was the sandbox: it is gone, and nothing is left. On a real cloud: "+way))
+		fmt.Fprintln(b, "  This was the sandbox: it is gone, with all that was in it.")
 	case m.Graph.Purpose != "failover":
 		if m.Outcome != provision.OutcomeDone {
 			fmt.Fprintf(b, "  Go on: failover %s %s\n", m.Graph.Purpose, m.Graph.Of.Short())
