@@ -170,7 +170,7 @@ type Agree struct {
 	Zones Zones
 
 	mu    sync.Mutex
-	asked map[string]answer // what the provider last said, by record
+	asked map[string]word // what the provider last said, by record
 }
 
 // providerEvery spaces the questions to the provider; name servers are asked far more often.
@@ -240,14 +240,14 @@ func (a *Agree) settling(ctx context.Context, zone, name, typ, seen string) (pro
 	a.mu.Lock()
 	last, known := a.asked[key]
 	if a.asked == nil {
-		a.asked = map[string]answer{}
+		a.asked = map[string]word{}
 	}
 	if !known { // the first question can wait: most providers are done by then
-		a.asked[key] = answer{at: time.Now()}
+		a.asked[key] = word{at: time.Now()}
 	}
 	a.mu.Unlock()
 	if known && time.Since(last.at) >= providerEvery {
-		last = answer{at: time.Now()}
+		last = word{at: time.Now()}
 		if p, err := z.Settled(ctx, name, typ); err == nil {
 			last.status = p
 		}
@@ -264,8 +264,8 @@ func (a *Agree) settling(ctx context.Context, zone, name, typ, seen string) (pro
 	return st, nil
 }
 
-// answer is what a provider said of a record set, and when.
-type answer struct {
+// word is what a provider said of a record set, and when.
+type word struct {
 	at     time.Time
 	status provision.Status
 }

@@ -98,9 +98,9 @@ func (l *Look) ways(b *strings.Builder, h Head, m *Model) {
 			fmt.Fprintf(b, "  The replacements still run; remove them: failover abandon %s\n", m.Graph.Of.Short())
 		}
 	case m.Outcome == provision.OutcomeDone:
-		fmt.Fprintf(b, "  Way back: failover back %s   ·   Undo: failover abandon %s\n", run, run)
+		fmt.Fprintf(b, "  Way back: failover back %s\n  Undo:     failover abandon %s\n", run, run)
 	default:
-		fmt.Fprintf(b, "  Go on: failover resume %s   ·   Undo: failover abandon %s\n", run, run)
+		fmt.Fprintf(b, "  Go on: failover resume %s\n  Undo:  failover abandon %s\n", run, run)
 	}
 }
 
