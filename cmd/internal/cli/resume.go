@@ -14,21 +14,20 @@ import (
 type again struct {
 	app    *App
 	shared shared
-	yes    bool
 }
 
 func (o *again) add(cmd *cobra.Command) {
 	o.shared.add(cmd)
-	cmd.Flags().BoolVar(&o.yes, "yes", false, "go on without asking")
+	cmd.ValidArgsFunction = o.app.completeRun
 }
 
-// open finds the run (the latest of that purpose where none is named) and wires what its plan names, for its region.
-func (o *again) open(ctx context.Context, prefix, purpose string) (p past, s *site, st *file.Store, err error) {
+// open finds the run (the latest that is wanted where none is named) and wires what its plan names, for its region.
+func (o *again) open(ctx context.Context, prefix string, want func(past) bool) (p past, s *site, st *file.Store, err error) {
 	st, service, err := o.app.journals(o.shared)
 	if err != nil {
 		return p, nil, nil, err
 	}
-	if p, err = o.app.findPast(ctx, st, service, prefix, purpose); err != nil {
+	if p, err = o.app.findPast(ctx, st, service, prefix, want); err != nil {
 		return p, nil, nil, err
 	}
 	from := o.shared
@@ -50,9 +49,9 @@ func (o *again) open(ctx context.Context, prefix, purpose string) (p past, s *si
 func newResume(app *App) *cobra.Command {
 	o := &again{app: app}
 	cmd := &cobra.Command{
-		Use: "resume [RUN]", Short: "Go on with a run that stopped, the latest by default", Args: cobra.MaximumNArgs(1),
+		Use: "resume [RUN]", Short: "Go on with a run that stopped, the latest that is not done by default", Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			p, s, st, err := o.open(cmd.Context(), first(args), "")
+			p, s, st, err := o.open(cmd.Context(), first(args), isOpen)
 			if err != nil {
 				return err
 			}

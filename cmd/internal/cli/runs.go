@@ -64,15 +64,19 @@ func readPast(ctx context.Context, st *file.Store, e journal.Entry) (past, error
 	return p, nil
 }
 
-// findPast reads the run that was named, or the latest of a purpose; "" means any.
-func (a *App) findPast(ctx context.Context, st *file.Store, service, prefix, purpose string) (past, error) {
-	if prefix == "" && purpose != "" {
+// isFailover and isOpen say which run is meant where none is named.
+func isFailover(p past) bool { return p.graph.Purpose == "failover" }
+func isOpen(p past) bool     { return p.outcome() != provision.OutcomeDone }
+
+// findPast reads the run that was named, or the latest that is wanted (nil: any), or else the latest.
+func (a *App) findPast(ctx context.Context, st *file.Store, service, prefix string, want func(past) bool) (past, error) {
+	if prefix == "" && want != nil {
 		runs, err := journal.Runs(ctx, st, service)
 		if err != nil {
 			return past{}, err
 		}
 		for _, e := range slices.Backward(runs) {
-			if p, err := readPast(ctx, st, e); err == nil && p.graph.Purpose == purpose {
+			if p, err := readPast(ctx, st, e); err == nil && want(p) {
 				return p, nil
 			}
 		}
@@ -133,7 +137,7 @@ func newStatus(app *App) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			p, err := app.findPast(cmd.Context(), st, service, first(args), "")
+			p, err := app.findPast(cmd.Context(), st, service, first(args), nil)
 			if err != nil {
 				return err
 			}
@@ -157,6 +161,7 @@ func newStatus(app *App) *cobra.Command {
 				return nil
 			}
 			view.WriteSummary(app.Out, l, h, m)
+			view.WriteOpen(app.Out, l, m)
 			if m.Err != nil {
 				view.WriteError(app.Out, l, m.Err)
 			}
@@ -164,7 +169,26 @@ func newStatus(app *App) *cobra.Command {
 		},
 	}
 	s.add(cmd)
+	cmd.ValidArgsFunction = app.completeRun
 	return cmd
+}
+
+// completeRun offers the runs that are known, newest first.
+func (a *App) completeRun(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	plan, _ := cmd.Flags().GetString("plan")
+	st, service, err := a.journals(shared{plan: plan})
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	runs, _ := journal.Runs(cmd.Context(), st, service)
+	var out []string
+	for _, e := range slices.Backward(runs) {
+		out = append(out, e.Run.Short()+"\t"+e.Service)
+	}
+	return out, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveKeepOrder
 }
 
 func first(args []string) string {

@@ -14,12 +14,14 @@ import (
 // undoOptions are those of the commands that turn a run around.
 type undoOptions struct {
 	again
+	yes    bool
 	dryRun bool
 	remove bool // back: remove the replacements too
 }
 
 func (o *undoOptions) add(cmd *cobra.Command) {
 	o.again.add(cmd)
+	cmd.Flags().BoolVar(&o.yes, "yes", false, "go on without asking")
 	cmd.Flags().BoolVar(&o.dryRun, "dry-run", false, "show what would be done, and change nothing")
 }
 
@@ -65,7 +67,7 @@ func (o *undoOptions) run(ctx context.Context, prefix, question string, build fu
 			return err
 		}
 	}
-	p, s, st, err := o.open(ctx, prefix, "failover")
+	p, s, st, err := o.open(ctx, prefix, isFailover)
 	if err != nil {
 		return err
 	}

@@ -114,6 +114,22 @@ func (m *Model) removes() bool {
 	return false
 }
 
+// WriteOpen lists what a run that has ended left undone.
+func WriteOpen(w io.Writer, l *Look, m *Model) {
+	if m.Outcome == provision.OutcomeDone {
+		return
+	}
+	name := 0
+	for _, r := range m.rows {
+		name = max(name, min(plainWidth(r.thing), 30))
+	}
+	for _, r := range m.rows {
+		if s, _ := m.rowState(r); s != done {
+			_, _ = fmt.Fprintln(w, l.row(m, r, m.Ended, name))
+		}
+	}
+}
+
 // names lists the records that were moved.
 func (m *Model) names() string {
 	var out []string
