@@ -53,8 +53,8 @@ func (c *Cloud) checkServer(ctx context.Context, a serverArgs) (provision.Status
 		}
 		return absent()
 	}
-	// The id goes along so that a server that is still in BUILD at its deadline can be cleared away.
-	st := provision.Status{State: provision.Working, Seen: s.seen() + note, Again: again, Out: provision.Values{"id": s.ID}}
+	// The id goes along from the first: an attempt that runs out of time is cleared away by it.
+	st := provision.Status{State: provision.Working, Out: provision.Values{"id": s.ID}, Seen: s.seen() + note, Again: again}
 	switch s.Status {
 	case "ERROR":
 		st.State, st.Again = provision.Failed, 0
