@@ -3,6 +3,7 @@ package verify
 import (
 	"fmt"
 	"net"
+	"net/http"
 	"testing"
 	"time"
 )
@@ -13,7 +14,7 @@ func TestAnswersOverIPv6(t *testing.T) {
 	if err != nil {
 		t.Skip("this machine has no IPv6 on loopback: ", err)
 	}
-	s := serveOn(t, ln, time.Hour, []string{name}, ok)
+	s := serveOn(t, ln, time.Hour, []string{name}, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })
 	r := s.request()
 	r.Address, r.Dial = "::1", nil
 	r.URL = fmt.Sprintf("https://%s:%d/health", name, ln.Addr().(*net.TCPAddr).Port)
