@@ -66,10 +66,11 @@ const (
 	StageClose   Stage = "close"
 	StageRemove  Stage = "remove" // reverse graphs
 	StageRestore Stage = "restore"
+	StageDrain   Stage = "drain" // the way back: caches empty
 )
 
 // Stages in display order.
-var Stages = []Stage{StageRestore, StagePrepare, StageLower, StageCreate, StageDeliver, StageProve, StageRun, StageMove, StageConfirm, StageClose, StageRemove}
+var Stages = []Stage{StagePrepare, StageLower, StageCreate, StageDeliver, StageProve, StageRun, StageMove, StageRestore, StageConfirm, StageClose, StageDrain, StageRemove}
 
 // Undo says what the reverse graph makes of a step that was done.
 type Undo struct {

@@ -61,7 +61,6 @@ func (c *Cloud) checkServer(ctx context.Context, a serverArgs) (provision.Status
 	switch s.Status {
 	case "ERROR":
 		st.State, st.Again = provision.Failed, 0
-		st.Out = provision.Values{"id": s.ID}
 		st.Seen = "ERROR" + note
 		if m := c.fault(ctx, s); m != "" {
 			st.Seen += ": " + m

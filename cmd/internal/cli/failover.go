@@ -285,11 +285,8 @@ func (a *App) perform(parent context.Context, p performance) error {
 // with the run since it was read, or begun to undo it.
 func (p *performance) takeUp(ctx context.Context) (err error) {
 	switch service := p.graph.Service; {
-	case p.graph.Purpose == "abandon" && len(p.past) == 0:
-		err = journal.Abandon(ctx, p.store, service, p.graph.Of, p.id, p.known)
-		if errors.Is(err, journal.ErrWentOn) {
-			return usage("failover abandon "+p.graph.Of.Short()+" shows it as it is now", "run %s went on meanwhile; nothing was undone", p.graph.Of.Short())
-		}
+	case p.graph.Of != "" && len(p.past) == 0:
+		return wentOn(journal.Abandon(ctx, p.store, service, p.graph.Of, p.id, p.known), p.graph.Of)
 	case len(p.past) > 0:
 		p.past, err = journal.Resume(ctx, p.store, service, p.id)
 		var undone *journal.AbandonedError

@@ -1,0 +1,125 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/dripstat/failover/cmd/internal/view"
+	"github.com/dripstat/failover/provision"
+	"github.com/dripstat/failover/provision/journal"
+	"github.com/dripstat/failover/provision/lock"
+	"github.com/dripstat/failover/provision/steps"
+	"github.com/dripstat/failover/provision/store/file"
+)
+
+// undoOptions are those of the commands that turn a run around.
+type undoOptions struct {
+	again
+	yes    bool
+	dryRun bool
+	remove bool // back: remove the replacements too
+}
+
+func (o *undoOptions) add(cmd *cobra.Command) {
+	o.again.add(cmd)
+	cmd.Flags().BoolVar(&o.yes, "yes", false, "go on without asking")
+	cmd.Flags().BoolVar(&o.dryRun, "dry-run", false, "show what would be done, and change nothing")
+}
+
+// newAbandon is `failover abandon [RUN]`: the reverse graph, shown, consented to and run like any other.
+func newAbandon(app *App) *cobra.Command {
+	o := &undoOptions{again: again{app: app}}
+	cmd := &cobra.Command{
+		Use: "abandon [RUN]", Short: "Undo a run: restore its records, then remove what it created", Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return o.run(cmd.Context(), first(args), "Undo run %s?", func(p past) provision.Graph {
+				return steps.Reverse(p.graph, p.events, p.entry.Run)
+			})
+		},
+	}
+	o.add(cmd)
+	return cmd
+}
+
+// newBack is `failover back [RUN]`: home is well again.
+func newBack(app *App) *cobra.Command {
+	o := &undoOptions{again: again{app: app}}
+	cmd := &cobra.Command{
+		Use: "back [RUN]", Short: "Go home: prove the old addresses, restore the records, wait until caches are empty", Args: cobra.MaximumNArgs(1),
+		Long: `Takes a run's names back to where they pointed before it. The old addresses are proven over TLS first,
+as the run's own servers were; where they do not answer, nothing is changed. Then the records are
+restored, every name server is asked, and the TTL is waited out, so that nobody is sent to the
+replacements any more. --remove then removes them; without it they go on running.`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return o.run(cmd.Context(), first(args), "Go back home from run %s?", func(p past) provision.Graph {
+				return steps.Back(p.graph, p.events, p.entry.Run, o.remove)
+			})
+		},
+	}
+	o.add(cmd)
+	cmd.Flags().BoolVar(&o.remove, "remove", false, "remove the replacements once nobody is sent to them any more")
+	return cmd
+}
+
+func (o *undoOptions) run(ctx context.Context, prefix, question string, build func(past) provision.Graph) error {
+	a := o.app
+	if !o.dryRun && !o.yes {
+		if err := a.mayAsk(); err != nil {
+			return err
+		}
+	}
+	p, s, st, err := o.open(ctx, prefix, isFailover)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	defer st.Close() //nolint:errcheck // every append was synced
+	if p.graph.Purpose != "failover" {
+		return usage("failover runs lists them", "run %s is itself an %s", p.entry.Run.Short(), p.graph.Purpose)
+	}
+	g := build(p)
+	if len(g.Steps) == 0 {
+		if !o.dryRun {
+			if err := a.giveUp(ctx, st, p); err != nil {
+				return err
+			}
+		}
+		_, _ = fmt.Fprintf(a.Out, "run %s changed nothing that is still there\n", p.entry.Run.Short())
+		return nil
+	}
+	h := view.Head{Service: g.Service, Region: g.Region, Home: g.Home, Plan: p.plan, Purpose: g.Purpose}
+	if o.dryRun {
+		view.WritePlan(a.Out, a.look(a.Out), h, g, provision.Facts{})
+		return nil
+	}
+	if !o.yes {
+		view.WritePlan(a.Err, a.look(a.Err), h, g, provision.Facts{})
+		if err := a.consent(fmt.Sprintf(question, p.entry.Run.Short())); err != nil {
+			return err
+		}
+	}
+	return a.perform(ctx, performance{site: s, graph: g, id: newRunID(), head: h, store: st, json: o.shared.json, known: len(p.events), planPath: p.plan})
+}
+
+// giveUp marks a run that has nothing to undo, so that nobody goes on with it after it was said that nothing is left.
+func (a *App) giveUp(ctx context.Context, st *file.Store, p past) error {
+	who, host := identity()
+	lease, err := lock.Acquire(ctx, st, p.graph.Service, lock.Holder{Owner: who, Host: host, PID: os.Getpid(), Command: "abandon", Run: p.entry.Run}, processAlive)
+	if err != nil {
+		return err
+	}
+	defer lease.Release(context.WithoutCancel(ctx)) //nolint:errcheck // it expires by itself
+	return wentOn(journal.Abandon(ctx, st, p.graph.Service, p.entry.Run, p.entry.Run, len(p.events)), p.entry.Run)
+}
+
+// wentOn explains why nothing was undone of a run that another process went on with meanwhile.
+func wentOn(err error, run provision.RunID) error {
+	if errors.Is(err, journal.ErrWentOn) {
+		return usage("type the command again to see it as it is now", "run %s went on meanwhile; nothing was undone", run.Short())
+	}
+	return err
+}
