@@ -26,8 +26,11 @@ var (
 	fromFlag  = flag.Uint64("from", 0, "the first of them")
 )
 
-// found are seeds that failed once, and what was wrong. What a seed means changes with the dice; as long as they stay
-// as they are, these are the first to run.
+// raced says that the race detector watches.
+var raced bool
+
+// found are seeds that failed once, and what was wrong. What a seed means changes with the dice: those up to 1859 were
+// found before requests took a time of their own, and their bugs have tests where they were mended.
 var found = []struct {
 	seed uint64
 	what string
@@ -40,6 +43,7 @@ var found = []struct {
 	{1105, "a create waited behind a rate limit and left after the lease had expired"},
 	{1274, "a request left in the second in which the lease expired"},
 	{1859, "a restored name looked finished while its move was still on the way to the name servers"},
+	{6513, "undoing took the id of a failed attempt for that of the next, whose answer was lost"},
 }
 
 // report is what one seed gave.
@@ -95,6 +99,9 @@ func TestFound(t *testing.T) {
 // TestRepeats: the same seed gives the same story, to the last line. The scheduler of a machine under load may
 // put one goroutine aside for another, so that a story may need a second telling.
 func TestRepeats(t *testing.T) {
+	if raced {
+		t.Skip("the race detector shuffles")
+	}
 	for seed := range uint64(20) {
 		first := play(t, seed, "").trace
 		same := false
@@ -133,6 +140,9 @@ func TestSeeds(t *testing.T) {
 		if n, err = strconv.Atoi(s); err != nil {
 			t.Fatal(err)
 		}
+	}
+	if raced {
+		n = min(n, 40)
 	}
 	began := time.Now()
 	workers := uint64(max(1, min(runtime.NumCPU(), n/50)))
@@ -186,8 +196,8 @@ func worker(t *testing.T, seeds string, told func(line)) error {
 	}
 	cmd := exec.CommandContext(t.Context(), self, "-test.run=^TestSeeds$", "-test.timeout=0")
 	cmd.Env = append(os.Environ(), share+"="+seeds, "GOMAXPROCS=1")
-	var said bytes.Buffer
-	cmd.Stderr = &said
+	var said, complaints bytes.Buffer
+	cmd.Stderr = &complaints
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		return err
@@ -204,6 +214,7 @@ func worker(t *testing.T, seeds string, told func(line)) error {
 		}
 	}
 	if err := cmd.Wait(); err != nil {
+		said.Write(complaints.Bytes())
 		return fmt.Errorf("%w: %s", err, said.Bytes()[:min(said.Len(), 4000)])
 	}
 	return nil

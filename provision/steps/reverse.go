@@ -87,6 +87,8 @@ func effects(events []provision.Event) (map[provision.StepID]provision.Values, m
 			if len(e.Out) > 0 {
 				outputs[e.Step], touched[e.Step] = e.Out, true
 			}
+		case provision.StepCleared: // what a later attempt makes has another id, which its answer will tell
+			delete(outputs, e.Step)
 		}
 	}
 	return outputs, touched

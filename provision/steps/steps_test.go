@@ -349,3 +349,17 @@ func TestGraphCheck(t *testing.T) {
 		}
 	}
 }
+
+// An id that a failed attempt left is not that of the next attempt, which was sent and never answered.
+func TestReverseOfAnUnansweredAttempt(t *testing.T) {
+	plan, facts := fullPlan()
+	g := build(t, plan, facts)
+	s := provision.StepID("server/collector-1")
+	rev := Reverse(g, []provision.Event{
+		{Type: provision.StepIntent, Step: s, Attempt: 1}, {Type: provision.StepFailed, Step: s, Attempt: 1, Out: provision.Values{"id": "first"}},
+		{Type: provision.StepCleared, Step: s, Attempt: 1}, {Type: provision.StepIntent, Step: s, Attempt: 2},
+	}, run)
+	if len(rev.Steps) != 1 || rev.Steps[0].With["id"].Is != nil || rev.Steps[0].With["slot"].Is != "collector-1" {
+		t.Errorf("%+v", rev.Steps)
+	}
+}
