@@ -250,6 +250,7 @@ func (a apart) Check(ctx context.Context, s provision.Step, in provision.Values)
 	if st.Again <= 0 {
 		st.Again = time.Second
 	}
+	st.Again = max(st.Again, 400*time.Millisecond) // name servers are asked more often than a simulation needs
 	h := fnv.New32a()
 	_, _ = h.Write([]byte(s.ID))
 	st.Again += time.Duration(h.Sum32()%9973) * time.Microsecond

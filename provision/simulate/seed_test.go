@@ -195,7 +195,7 @@ func worker(t *testing.T, seeds string, told func(line)) error {
 		return err
 	}
 	cmd := exec.CommandContext(t.Context(), self, "-test.run=^TestSeeds$", "-test.timeout=0")
-	cmd.Env = append(os.Environ(), share+"="+seeds, "GOMAXPROCS=1")
+	cmd.Env = append(os.Environ(), share+"="+seeds, "GOMAXPROCS=1", "GOGC=800")
 	var said, complaints bytes.Buffer
 	cmd.Stderr = &complaints
 	out, err := cmd.StdoutPipe()
