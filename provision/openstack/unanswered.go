@@ -23,11 +23,12 @@ func (c *Cloud) quiet(kind provision.Kind, key string) bool {
 	return time.Since(since) >= unsure
 }
 
-// noisy begins the wait again: something of it was seen.
+// noisy ends the silence: something of it was seen. The wait begins with the next look that finds nothing, so that
+// it takes two of them, and one empty list is not enough.
 func (c *Cloud) noisy(kind provision.Kind, key string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.silence[string(kind)+" "+key] = time.Now()
+	delete(c.silence, string(kind)+" "+key)
 }
 
 // noneSeen is Done after long enough of nothing.

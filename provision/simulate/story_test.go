@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/dripstat/failover/provision"
+	"github.com/dripstat/failover/provision/journal"
 	"github.com/dripstat/failover/provision/steps"
 )
 
@@ -46,8 +47,8 @@ func (w *world) story() {
 		}
 		w.count(func(t *tally) { t.Resumes++ })
 		outcome, err = w.spell(func(p *process) (provision.Outcome, error) {
-			if w.store.read(w.key()) == nil {
-				return p.perform(w.graph, w.run, false)
+			if events, err := journal.Parse(w.store.read(w.key())); err == nil && len(events) == 0 {
+				return p.perform(w.graph, w.run, false) // it has no beginning: nothing was done of it
 			}
 			return p.perform(provision.Graph{Purpose: "resume"}, w.run, true)
 		})
