@@ -236,6 +236,7 @@ type past struct {
 	attempt int  // the one under way, from 0
 	sent    bool // an intent of this attempt was recorded: its outcome is unknown until looked for
 	failed  bool // this attempt failed, and is not cleared yet
+	kind    provision.Kind
 	left    provision.Values
 }
 
@@ -246,6 +247,9 @@ func replay(events []provision.Event) map[provision.StepID]past {
 		p := out[e.Step]
 		switch e.Type {
 		case provision.StepIntent:
+			if p.failed && e.Kind != p.kind { // the clearing of what failed: until that is done it stays failed
+				continue
+			}
 			p.sent, p.failed, p.attempt = true, false, max(e.Attempt-1, 0)
 		case provision.StepDone:
 			p.done, p.out = true, e.Out
@@ -253,7 +257,7 @@ func replay(events []provision.Event) map[provision.StepID]past {
 				p.out = provision.Values{}
 			}
 		case provision.StepFailed:
-			p.failed, p.sent, p.left, p.attempt = true, false, e.Out, max(e.Attempt-1, 0)
+			p.failed, p.kind, p.sent, p.left, p.attempt = true, e.Kind, false, e.Out, max(e.Attempt-1, 0)
 		case provision.StepCleared:
 			p.failed, p.left = false, nil
 			p.attempt = e.Attempt // the next one

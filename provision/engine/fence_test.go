@@ -78,3 +78,15 @@ func TestDoEndsWithTheLease(t *testing.T) {
 		}
 	})
 }
+
+// A process that died while it cleared a failed attempt away leaves that attempt failed: the clearing is done first.
+func TestDiedWhileClearing(t *testing.T) {
+	past := replay([]provision.Event{
+		{Type: provision.StepIntent, Step: "a", Kind: "make", Attempt: 1},
+		{Type: provision.StepFailed, Step: "a", Kind: "make", Attempt: 1, Out: provision.Values{"id": "x"}},
+		{Type: provision.StepIntent, Step: "a", Kind: "remove", Attempt: 1},
+	})["a"]
+	if !past.failed || past.sent || past.left.Text("id") != "x" {
+		t.Errorf("%+v", past)
+	}
+}

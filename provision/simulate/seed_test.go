@@ -44,7 +44,7 @@ var found = []struct {
 	{1274, "a request left in the second in which the lease expired"},
 	{1859, "a restored name looked finished while its move was still on the way to the name servers"},
 	{6513, "undoing took the id of a failed attempt for that of the next, whose answer was lost"},
-	{7129, "undoing saw a server without a known id, then an empty list, and called it gone"},
+	{7129, "a process died while it cleared a failed attempt away; the next one forgot to, and undoing took the wrong id"},
 }
 
 // report is what one seed gave.

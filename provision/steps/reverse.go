@@ -79,11 +79,18 @@ func agreed(g provision.Graph, moved provision.Step, restore provision.StepID) (
 func effects(events []provision.Event) (map[provision.StepID]provision.Values, map[provision.StepID]bool) {
 	outputs := map[provision.StepID]provision.Values{}
 	touched := map[provision.StepID]bool{}
+	failed := map[provision.StepID]provision.Kind{}
 	for _, e := range events {
 		switch e.Type {
 		case provision.StepIntent:
 			touched[e.Step] = true
+			if kind, ok := failed[e.Step]; ok && kind == e.Kind { // another attempt; clearing one is of another kind
+				delete(outputs, e.Step)
+			}
 		case provision.StepDone, provision.StepFailed:
+			if delete(failed, e.Step); e.Type == provision.StepFailed {
+				failed[e.Step] = e.Kind
+			}
 			if len(e.Out) > 0 {
 				outputs[e.Step], touched[e.Step] = e.Out, true
 			}
