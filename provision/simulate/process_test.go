@@ -45,7 +45,7 @@ func (w *world) spawn(host string) *process {
 	w.mu.Unlock()
 	p := &process{w: w, n: n, host: host, intents: map[provision.StepID]provision.Kind{}, proven: map[string]time.Time{}}
 	p.ctx, p.kill = context.WithCancel(context.Background())
-	p.disk = &disk{memory: w.store, p: p, open: map[string]bool{}}
+	p.disk = &disk{memory: w.store, p: p}
 	if r := w.dice("life"); !calm {
 		if r.IntN(2) == 0 {
 			p.dies = 1 + r.IntN(pick(r, 12, 60, 200))

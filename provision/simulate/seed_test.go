@@ -45,6 +45,7 @@ var found = []struct {
 	{1859, "a restored name looked finished while its move was still on the way to the name servers"},
 	{6513, "undoing took the id of a failed attempt for that of the next, whose answer was lost"},
 	{7129, "a process died while it cleared a failed attempt away; the next one forgot to, and undoing took the wrong id"},
+	{105233, "a process that had lost its lease joined its line to one that its successor had torn"},
 }
 
 // report is what one seed gave.

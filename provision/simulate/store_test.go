@@ -25,8 +25,7 @@ type memory struct {
 // disk is the memory as one process reaches it.
 type disk struct {
 	*memory
-	p    *process
-	open map[string]bool // files that this process has opened to append: a torn line was cut then
+	p *process
 }
 
 var (
@@ -79,13 +78,6 @@ func (d *disk) Append(ctx context.Context, key string, b []byte) error {
 		return errGone
 	}
 	r := d.w.dice("append")
-	if !d.open[key] { // as store/file does
-		d.mu.Lock()
-		v := d.values[key]
-		d.values[key] = v[:bytes.LastIndexByte(v, '\n')+1]
-		d.mu.Unlock()
-		d.open[key] = true
-	}
 	if d.w.strikes(r) {
 		switch r.IntN(6) {
 		case 0:
@@ -119,7 +111,9 @@ func (d *disk) Append(ctx context.Context, key string, b []byte) error {
 func (d *disk) put(key string, b []byte) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.values[key] = append(d.values[key], b...)
+	v := d.values[key]
+	v = v[:bytes.LastIndexByte(v, '\n')+1] // a torn line is cut before the next is added, as store/file does
+	d.values[key] = append(slices.Clip(v), b...)
 }
 
 func (d *disk) List(_ context.Context, prefix string) ([]string, error) {

@@ -104,6 +104,21 @@ func (s *Store) Append(_ context.Context, key string, b []byte) error {
 	if err != nil {
 		return err
 	}
+	// Another process may have taken over and died in the middle of a line since this one opened the file.
+	last := []byte{'\n'}
+	if size > 0 {
+		if _, err := f.ReadAt(last, size-1); err != nil {
+			return err
+		}
+	}
+	if last[0] != '\n' {
+		if err := dropTornLine(f); err != nil {
+			return err
+		}
+		if size, err = f.Seek(0, 2); err != nil {
+			return err
+		}
+	}
 	if _, err := f.Write(b); err != nil {
 		return errors.Join(err, f.Truncate(size))
 	}

@@ -193,3 +193,26 @@ func TestSwapWaitsNoLongerThanItsContext(t *testing.T) {
 		t.Errorf("%q, %v", b, err)
 	}
 }
+
+// A line that another process has torn since this one opened the file is cut away, not joined.
+func TestAppendAfterAnothersTornLine(t *testing.T) {
+	s := New(t.TempDir())
+	defer s.Close()
+	if err := s.Append(t.Context(), "a/b", []byte("one\n")); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.OpenFile(s.Path("a/b"), os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = f.WriteString("tor")
+	if err = errors.Join(err, f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Append(t.Context(), "a/b", []byte("two\n")); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := s.Read(t.Context(), "a/b"); err != nil || string(b) != "one\ntwo\n" {
+		t.Errorf("%q %v", b, err)
+	}
+}
