@@ -35,7 +35,8 @@ type Store interface {
 	Swap(ctx context.Context, key string, old, next []byte) error
 	// Append adds whole lines to the end of the value, making the key where needed; all of b or nothing is
 	// kept. The end is the one that this store knows from its last Append, or else from its first Read or
-	// Append: where someone else has added since, ErrChanged, so that two writers never interleave.
+	// Append: where someone else has added since, ErrChanged, so that two writers never interleave. After an
+	// error the next Read finds the end anew.
 	Append(ctx context.Context, key string, b []byte) error
 	// List gives the keys below a prefix, sorted.
 	List(ctx context.Context, prefix string) ([]string, error)

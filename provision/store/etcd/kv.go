@@ -169,7 +169,8 @@ func (s *Store) Append(ctx context.Context, key string, b []byte) error {
 			}
 		}
 		n, err := s.chunk(ctx, key, e.at, part)
-		if err != nil {
+		if err != nil { // the next reading finds the end anew
+			e.appended = false
 			return err
 		}
 		e.at, e.appended = e.at+n, true

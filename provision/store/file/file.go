@@ -35,6 +35,7 @@ type appended struct {
 	file *os.File
 	lock *flock.Flock
 	end  int64
+	past bool // another has added since: the next reading finds the end anew
 }
 
 // New gives the store of a folder; it touches nothing.
@@ -73,6 +74,13 @@ func (s *Store) Read(_ context.Context, key string) ([]byte, error) {
 	}
 	s.mu.Lock()
 	s.ends[key] = int64(bytes.LastIndexByte(b, '\n') + 1)
+	if a := s.open[key]; a != nil {
+		a.mu.Lock()
+		if a.past {
+			a.end, a.past = s.ends[key], false
+		}
+		a.mu.Unlock()
+	}
 	s.mu.Unlock()
 	return b, err
 }
@@ -131,6 +139,7 @@ func (s *Store) Append(ctx context.Context, key string, b []byte) error {
 		return err
 	}
 	if size != a.end {
+		a.past = true
 		return fmt.Errorf("%s: %w", key, store.ErrChanged)
 	}
 	if _, err := a.file.Write(b); err != nil {
@@ -192,6 +201,9 @@ func (s *Store) Aside(key, to string) error {
 		}
 	}
 	delete(s.ends, key)
+	if err := os.MkdirAll(filepath.Dir(s.Path(to)), 0o700); err != nil {
+		return err
+	}
 	return os.Rename(s.Path(key), s.Path(to))
 }
 

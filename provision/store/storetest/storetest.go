@@ -141,6 +141,12 @@ func appends(t *testing.T, open func() Store) {
 	if err := other.Append(ctx, journal, []byte("line 4\n")); err != nil {
 		t.Error(err)
 	}
+	if _, err := s.Read(ctx, journal); err != nil {
+		t.Error(err)
+	}
+	if err := s.Append(ctx, journal, []byte("line 5\n")); err != nil {
+		t.Errorf("having read after it was told: %v", err)
+	}
 }
 
 // Of many that write at once each keeps whole lines, and only those that were accepted are there, in order.
