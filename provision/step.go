@@ -47,6 +47,7 @@ type Say struct {
 	Stage  Stage  `json:"stage"`
 	Thing  string `json:"thing"`            // "collector-1"
 	Detail string `json:"detail,omitempty"` // "m1.4xlarge (16 vCPU, 64 GiB), debian-12"
+	Hint   string `json:"hint,omitempty"`   // what to type when the step failed for good
 }
 
 // Stage groups steps for people, in the order of Stages.
@@ -65,10 +66,11 @@ const (
 	StageClose   Stage = "close"
 	StageRemove  Stage = "remove" // reverse graphs
 	StageRestore Stage = "restore"
+	StageDrain   Stage = "drain" // the way back: caches empty
 )
 
 // Stages in display order.
-var Stages = []Stage{StageRestore, StagePrepare, StageLower, StageCreate, StageDeliver, StageProve, StageRun, StageMove, StageConfirm, StageClose, StageRemove}
+var Stages = []Stage{StagePrepare, StageLower, StageCreate, StageDeliver, StageProve, StageRun, StageMove, StageRestore, StageConfirm, StageClose, StageDrain, StageRemove}
 
 // Undo says what the reverse graph makes of a step that was done.
 type Undo struct {

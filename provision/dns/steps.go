@@ -170,7 +170,7 @@ type Agree struct {
 	Zones Zones
 
 	mu    sync.Mutex
-	asked map[string]time.Time // when the provider was last asked, by record
+	asked map[string]word // what the provider last said, by record
 }
 
 // providerEvery spaces the questions to the provider; name servers are asked far more often.
@@ -240,26 +240,34 @@ func (a *Agree) settling(ctx context.Context, zone, name, typ, seen string) (pro
 	a.mu.Lock()
 	last, known := a.asked[key]
 	if a.asked == nil {
-		a.asked = map[string]time.Time{}
+		a.asked = map[string]word{}
 	}
 	if !known { // the first question can wait: most providers are done by then
-		a.asked[key] = time.Now()
+		a.asked[key] = word{at: time.Now()}
 	}
 	a.mu.Unlock()
-	if !known || time.Since(last) < providerEvery {
-		return st, nil
+	if known && time.Since(last.at) >= providerEvery {
+		last = word{at: time.Now()}
+		if p, err := z.Settled(ctx, name, typ); err == nil {
+			last.status = p
+		}
+		a.mu.Lock()
+		a.asked[key] = last
+		a.mu.Unlock()
 	}
-	p, err := z.Settled(ctx, name, typ)
-	a.mu.Lock()
-	a.asked[key] = time.Now()
-	a.mu.Unlock()
-	if err == nil && p.State == provision.Failed {
-		return provision.Status{State: provision.Failed, Seen: p.Seen}, nil
-	}
-	if err == nil && p.State == provision.Working {
-		st.Seen = p.Seen + "; " + st.Seen
+	switch last.status.State {
+	case provision.Failed:
+		return provision.Status{State: provision.Failed, Seen: last.status.Seen}, nil
+	case provision.Working:
+		st.Seen = last.status.Seen + "; " + st.Seen
 	}
 	return st, nil
+}
+
+// word is what a provider said of a record set, and when.
+type word struct {
+	at     time.Time
+	status provision.Status
 }
 
 func head(v []string, n int) []string { return v[:min(n, len(v))] }

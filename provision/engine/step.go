@@ -53,6 +53,9 @@ func (w *worker) perform(ctx context.Context) (provision.Values, error) {
 		}
 		last := attempt == len(w.step.Ladder)
 		fail := provision.AsError(string(w.step.ID), err)
+		if last && fail.Hint == "" {
+			fail.Hint = w.step.Say.Hint
+		}
 		if err := w.run.record(ctx, provision.Event{Type: provision.StepFailed, Step: w.step.ID, Kind: w.step.Kind,
 			Attempt: attempt + 1, Out: left, Error: fail, Final: last, Took: time.Since(w.began).Seconds()}); err != nil {
 			return nil, err

@@ -127,6 +127,7 @@ func noAnswer(e *provision.Error, read bool, service string, err error) {
 		e.Err = context.Canceled
 		if errors.Is(err, context.DeadlineExceeded) {
 			e.Err = context.DeadlineExceeded
+			reason = service + " did not answer in time"
 		}
 	case errors.As(err, &out):
 		reason = service + " gave " + out.Error()

@@ -175,21 +175,34 @@ func (c *Cloud) createFloating(ctx context.Context, a floatingArgs) error {
 	return nil
 }
 
+// checkNoFloating looks by id, or by the mark that the description carries where the id is not known.
 func (c *Cloud) checkNoFloating(ctx context.Context, a deleteArgs) (provision.Status, error) {
-	if a.ID == "" {
-		return done(provision.Values{})
-	}
 	s, err := c.service(ctx, "network")
 	if err != nil {
 		return provision.Status{}, err
 	}
-	var got struct{}
-	none, err := s.missing(ctx, "read floating IP "+a.ID, s.url("floatingips/"+url.PathEscape(a.ID)), &got)
-	if err != nil {
-		return provision.Status{}, err
+	if a.ID == "" {
+		f, ok, err := c.findFloating(ctx, floatingArgs{Run: a.Run, Slot: a.Slot})
+		if err != nil {
+			return provision.Status{}, err
+		}
+		if !ok {
+			return c.noneSeen(FloatingIPDelete, a.key())
+		}
+		c.noisy(FloatingIPDelete, a.key())
+		return provision.Status{State: provision.Absent, Seen: f.Address}, nil
 	}
-	if none {
+	var got struct {
+		IP floatingIP `json:"floatingip"`
+	}
+	none, err := s.missing(ctx, "read floating IP "+a.ID, s.url("floatingips/"+url.PathEscape(a.ID)), &got)
+	switch {
+	case err != nil:
+		return provision.Status{}, err
+	case none:
 		return done(provision.Values{"id": a.ID})
+	case a.Run != "" && !strings.Contains(got.IP.Description, mark(a.Run, "")):
+		return provision.Status{}, notOurs("floating IP", a.ID, a.Run)
 	}
 	return absent()
 }
@@ -199,6 +212,15 @@ func (c *Cloud) deleteFloating(ctx context.Context, a deleteArgs) error {
 	if err != nil {
 		return err
 	}
-	c.fips.drop()
-	return s.remove(ctx, "delete floating IP "+a.ID, s.url("floatingips/"+url.PathEscape(a.ID)))
+	c.forget(FloatingIPCreate, a.Run+"/"+a.Slot)
+	id := a.ID
+	if id == "" {
+		f, ok, err := c.findFloating(ctx, floatingArgs{Run: a.Run, Slot: a.Slot})
+		if err != nil || !ok {
+			return err
+		}
+		id = f.ID
+	}
+	defer c.fips.drop()
+	return s.remove(ctx, "delete floating IP "+id, s.url("floatingips/"+url.PathEscape(id)))
 }

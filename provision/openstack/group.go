@@ -238,21 +238,34 @@ func (c *Cloud) createGroup(ctx context.Context, a groupArgs) error {
 	return nil
 }
 
+// checkNoGroup looks by id, or by name and mark where the id is not known.
 func (c *Cloud) checkNoGroup(ctx context.Context, a deleteArgs) (provision.Status, error) {
-	if a.ID == "" {
-		return done(provision.Values{})
-	}
 	s, err := c.service(ctx, "network")
 	if err != nil {
 		return provision.Status{}, err
 	}
-	var got struct{}
-	none, err := s.missing(ctx, "read security group "+a.ID, s.url("security-groups/"+url.PathEscape(a.ID)+query("fields", "id")), &got)
-	if err != nil {
-		return provision.Status{}, err
+	if a.ID == "" {
+		_, ok, err := c.findGroup(ctx, s, groupArgs{Name: a.Name, Run: a.Run})
+		if err != nil {
+			return provision.Status{}, err
+		}
+		if !ok {
+			return c.noneSeen(GroupDelete, a.key())
+		}
+		c.noisy(GroupDelete, a.key())
+		return absent()
 	}
-	if none {
+	var got struct {
+		Group group `json:"security_group"`
+	}
+	none, err := s.missing(ctx, "read security group "+a.ID, s.url("security-groups/"+url.PathEscape(a.ID)+query("fields", "id", "fields", "description")), &got)
+	switch {
+	case err != nil:
+		return provision.Status{}, err
+	case none:
 		return done(provision.Values{"id": a.ID})
+	case a.Run != "" && !strings.Contains(got.Group.Description, mark(a.Run, "")):
+		return provision.Status{}, notOurs("security group", a.ID, a.Run)
 	}
 	return absent()
 }
@@ -266,7 +279,15 @@ func (c *Cloud) deleteGroup(ctx context.Context, a deleteArgs) error {
 	if a.Name != "" {
 		c.forget(GroupCreate, a.Name)
 	}
-	err = s.remove(ctx, "delete security group "+a.ID, s.url("security-groups/"+url.PathEscape(a.ID)))
+	id := a.ID
+	if id == "" {
+		g, ok, err := c.findGroup(ctx, s, groupArgs{Name: a.Name, Run: a.Run})
+		if err != nil || !ok {
+			return err
+		}
+		id = g.ID
+	}
+	err = s.remove(ctx, "delete security group "+id, s.url("security-groups/"+url.PathEscape(id)))
 	return whileInUse(err)
 }
 

@@ -1,9 +1,12 @@
 package openstack
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -21,11 +24,19 @@ type Query struct {
 
 // reader collects what the requests of one Inventory find.
 type reader struct {
-	c   *Cloud
-	at  time.Time
-	wg  sync.WaitGroup
-	mu  sync.Mutex
-	inv provision.Inventory
+	c       *Cloud
+	at      time.Time
+	servers bool // there are servers to make
+	wg      sync.WaitGroup
+	mu      sync.Mutex
+	inv     provision.Inventory
+	unread  []unread
+}
+
+// unread is one thing that could not be read, and why.
+type unread struct {
+	check, what string
+	err         *provision.Error
 }
 
 // read runs one request beside the others. f gives what to do with its result, under the lock.
@@ -35,23 +46,52 @@ func (r *reader) read(ctx context.Context, check, what string, f func(context.Co
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		if err != nil {
-			e := provision.AsError("", err)
-			r.inv.Unread = append(r.inv.Unread, provision.Finding{Weight: provision.Warn, Check: check, Thing: "cloud." + r.c.name,
-				What: what + " could not be read: " + e.Error(), Hint: e.Hint})
+			r.unread = append(r.unread, unread{check, what, provision.AsError("", err)})
 			return
 		}
 		keep(&r.inv)
 	})
 }
 
+// findings tells what could not be read, one finding for all that has the same reason: a service that is
+// away is said once. What a server cannot be made without refuses.
+func (r *reader) findings() []provision.Finding {
+	slices.SortFunc(r.unread, func(a, b unread) int { return cmp.Compare(a.what, b.what) })
+	var out []provision.Finding
+	at := map[string]int{}
+	for _, u := range r.unread {
+		why := u.err.Error()
+		if _, reason, ok := strings.Cut(why, ": "); ok { // without the name of the request
+			why = reason
+		}
+		why = strings.TrimSuffix(why, ": "+context.DeadlineExceeded.Error())
+		if why == context.DeadlineExceeded.Error() || why == "it was not sent" {
+			why = "there was no answer in time"
+		}
+		i, ok := at[why]
+		if !ok {
+			i = len(out)
+			at[why] = i
+			out = append(out, provision.Finding{Weight: provision.Warn, Check: u.check, Thing: "cloud." + r.c.name, Hint: u.err.Hint, What: why + "; could not be read in " + r.c.region + ": " + u.what})
+		} else {
+			out[i].What += ", " + u.what
+		}
+		if r.servers && (u.check == "flavor" || u.check == "image" || u.check == "network") {
+			out[i].Weight, out[i].Check = provision.Refuse, u.check
+		}
+	}
+	return out
+}
+
 // Inventory reads everything that preflight asks about, in one wave of requests, and changes nothing. What
-// cannot be read is told in Unread; only a failed login, an unknown region or the end of ctx is an error.
+// cannot be read, in the time that ctx gives, is told in Unread; only a failed login, an unknown region or a cancelled
+// ctx is an error.
 func (c *Cloud) Inventory(ctx context.Context, q Query) (provision.Inventory, error) {
 	if err := c.Connect(ctx); err != nil {
 		return provision.Inventory{}, err
 	}
 	s, _ := c.session.known()
-	r := &reader{c: c, at: time.Now(), inv: provision.Inventory{
+	r := &reader{c: c, at: time.Now(), servers: len(q.Servers) > 0, inv: provision.Inventory{
 		Cloud: c.name, Region: c.region, Regions: s.regions(c.set.iface), Quotas: map[string]provision.Quota{}, UserDataMax: userDataMax,
 	}}
 	r.read(ctx, "clock", "the compute API's root", func(ctx context.Context) (func(*provision.Inventory), error) {
@@ -62,7 +102,8 @@ func (c *Cloud) Inventory(ctx context.Context, q Query) (provision.Inventory, er
 	r.images(ctx, q)
 	r.network(ctx, s.project)
 	r.wg.Wait()
-	if err := ctx.Err(); err != nil {
+	r.inv.Unread = r.findings()
+	if err := ctx.Err(); errors.Is(err, context.Canceled) {
 		return r.inv, provision.AsError("cloud."+c.name, &provision.Error{What: "reading " + c.region + " was ended", Err: err, Class: provision.Unknown})
 	}
 	r.usage()

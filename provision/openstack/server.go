@@ -53,11 +53,11 @@ func (c *Cloud) checkServer(ctx context.Context, a serverArgs) (provision.Status
 		}
 		return absent()
 	}
-	st := provision.Status{State: provision.Working, Seen: s.seen() + note, Again: again}
+	// The id goes along from the first: an attempt that runs out of time is cleared away by it.
+	st := provision.Status{State: provision.Working, Out: provision.Values{"id": s.ID}, Seen: s.seen() + note, Again: again}
 	switch s.Status {
 	case "ERROR":
 		st.State, st.Again = provision.Failed, 0
-		st.Out = provision.Values{"id": s.ID}
 		st.Seen = "ERROR" + note
 		if m := c.fault(ctx, s); m != "" {
 			st.Seen += ": " + m

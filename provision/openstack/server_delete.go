@@ -2,8 +2,8 @@ package openstack
 
 import (
 	"context"
-	"fmt"
 	"net/url"
+	"slices"
 	"time"
 
 	"github.com/dripstat/failover/provision"
@@ -12,39 +12,64 @@ import (
 // deleting is how long a delete may take to show before it is sent again.
 const deleting = 30 * time.Second
 
-// checkNoServer looks at the run's one list while the server is in it, and asks for the server itself
-// before it is called gone.
+// checkNoServer looks at the run's one list while servers of the slot are in it, and asks for the server
+// itself before it is called gone. All that carry run and slot are meant, whatever id was given: a slot that
+// was undone holds none.
 func (c *Cloud) checkNoServer(ctx context.Context, a deleteArgs) (provision.Status, error) {
-	if a.ID == "" { // nothing was created
-		return done(provision.Values{})
-	}
-	_, sent := c.leaving(a.ID)
-	state := func(s server, again time.Duration) (provision.Status, error) {
-		if s.going() || sent {
-			return provision.Status{State: provision.Working, Seen: s.seen(), Again: again}, nil
-		}
-		return provision.Status{State: provision.Absent, Seen: s.seen()}, nil
+	if a.ID == "" && (a.Run == "" || a.Slot == "") {
+		return provision.Status{}, &provision.Error{What: "delete a server: neither its id nor run and slot are known", Class: provision.Final}
 	}
 	if a.Run != "" {
 		list, _, again, err := c.watch(a.Run).look(ctx)
 		if err != nil {
 			return provision.Status{Again: again}, err
 		}
-		for _, s := range list {
-			if s.ID == a.ID && s.Status != "DELETED" {
-				return state(s, again)
+		here := a.among(list)
+		for _, s := range here { // one that must be deleted goes before those that are going
+			if !c.parting(s) {
+				c.noisy(ServerDelete, a.key())
+				return provision.Status{State: provision.Absent, Seen: s.seen()}, nil
 			}
 		}
+		if len(here) > 0 {
+			return provision.Status{State: provision.Working, Seen: here[0].seen(), Again: again}, nil
+		}
+	}
+	if a.ID == "" {
+		return c.noneSeen(ServerDelete, a.key())
 	}
 	s, there, err := c.server(ctx, a.ID)
-	if err != nil {
+	switch {
+	case err != nil:
 		return provision.Status{}, err
-	}
-	if !there || s.Status == "DELETED" || s.Status == "SOFT_DELETED" {
+	case !there || s.Status == "DELETED" || s.Status == "SOFT_DELETED":
 		c.markGone(a.ID)
 		return done(provision.Values{"id": a.ID})
+	case c.parting(s):
+		return provision.Status{State: provision.Working, Seen: s.seen(), Again: pace}, nil
 	}
-	return state(s, pace)
+	return provision.Status{State: provision.Absent, Seen: s.seen()}, nil
+}
+
+// key names the slot that is emptied.
+func (a deleteArgs) key() string { return a.Run + "/" + a.Slot + "/" + a.Name }
+
+// among gives the servers that the arguments mean.
+func (a deleteArgs) among(list []server) []server {
+	var out []server
+	for _, s := range list {
+		slot := a.Slot != "" && s.carries(provision.TagRun, a.Run) && s.carries(provision.TagSlot, a.Slot)
+		if (s.ID == a.ID || slot) && s.Status != "DELETED" && s.Status != "SOFT_DELETED" {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// parting says that a server is on its way out, by its own state or since we asked.
+func (c *Cloud) parting(s server) bool {
+	_, sent := c.leaving(s.ID)
+	return s.going() || sent
 }
 
 // server reads one.
@@ -62,38 +87,50 @@ func (c *Cloud) server(ctx context.Context, id string) (server, bool, error) {
 
 // deleteServer deletes only what carries the run.
 func (c *Cloud) deleteServer(ctx context.Context, a deleteArgs) error {
+	doomed := []server{{ID: a.ID}}
 	if a.Run != "" {
-		s, there, err := c.known(ctx, a)
-		if err != nil || !there {
+		var err error
+		if doomed, err = c.doomed(ctx, a); err != nil {
 			return err
-		}
-		if !s.carries(provision.TagRun, a.Run) {
-			return &provision.Error{What: fmt.Sprintf("delete server %s (%s): it does not carry run %s, so it is not ours to delete", s.Name, a.ID, a.Run), Class: provision.Final}
 		}
 	}
 	api, _, err := c.compute(ctx, mvTags)
 	if err != nil {
 		return err
 	}
-	if err := api.remove(ctx, "delete server "+a.ID, api.url("servers/"+url.PathEscape(a.ID))); err != nil {
-		return err
+	for _, s := range doomed {
+		if err := api.remove(ctx, "delete server "+s.ID, api.url("servers/"+url.PathEscape(s.ID))); err != nil {
+			return err
+		}
+		c.markGone(s.ID)
 	}
-	c.markGone(a.ID)
 	return nil
 }
 
-// known takes the server from the list that Check has just read, where it is in it.
-func (c *Cloud) known(ctx context.Context, a deleteArgs) (server, bool, error) {
+// doomed gives the servers to delete: those in the list that Check has just read, and the one whose id is known.
+func (c *Cloud) doomed(ctx context.Context, a deleteArgs) ([]server, error) {
 	w := c.watch(a.Run)
 	w.mu.Lock()
-	for _, s := range w.list {
-		if s.ID == a.ID && time.Since(w.at) < 10*time.Second {
-			w.mu.Unlock()
-			return s, true, nil
-		}
+	var out []server
+	if time.Since(w.at) < 10*time.Second {
+		out = a.among(w.list)
 	}
 	w.mu.Unlock()
-	return c.server(ctx, a.ID)
+	if a.ID != "" && !slices.ContainsFunc(out, func(s server) bool { return s.ID == a.ID }) {
+		s, there, err := c.server(ctx, a.ID)
+		if err != nil {
+			return nil, err
+		}
+		if there {
+			out = append(out, s)
+		}
+	}
+	for _, s := range out {
+		if !s.carries(provision.TagRun, a.Run) {
+			return nil, notOurs("server "+s.Name, s.ID, a.Run)
+		}
+	}
+	return slices.DeleteFunc(out, c.parting), nil
 }
 
 func (c *Cloud) markGone(id string) {

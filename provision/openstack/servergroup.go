@@ -39,16 +39,14 @@ func (c *Cloud) checkServerGroup(ctx context.Context, a serverGroupArgs) (provis
 	if c.absent(ServerGroupCreate, a.Name) {
 		return absent()
 	}
-	list, err := c.sgroups.get(ctx, 0, time.Time{}, c.listServerGroups)
-	if err != nil {
+	g, ok, err := c.namedGroup(ctx, a.Name)
+	switch {
+	case err != nil:
 		return provision.Status{}, err
+	case !ok:
+		return absent()
 	}
-	for _, g := range list {
-		if g.Name == a.Name {
-			return done(provision.Values{"id": g.ID})
-		}
-	}
-	return absent()
+	return done(provision.Values{"id": g.ID})
 }
 
 func (c *Cloud) createServerGroup(ctx context.Context, a serverGroupArgs) error {
@@ -72,29 +70,65 @@ func (c *Cloud) createServerGroup(ctx context.Context, a serverGroupArgs) error 
 	return nil
 }
 
+// namedGroup finds the server group of a name, which holds the run's ULID.
+func (c *Cloud) namedGroup(ctx context.Context, name string) (serverGroup, bool, error) {
+	list, err := c.sgroups.get(ctx, 0, time.Time{}, c.listServerGroups)
+	if err != nil {
+		return serverGroup{}, false, err
+	}
+	for _, g := range list {
+		if name != "" && g.Name == name {
+			return g, true, nil
+		}
+	}
+	return serverGroup{}, false, nil
+}
+
+// checkNoServerGroup looks by id, or by name where the id is not known.
 func (c *Cloud) checkNoServerGroup(ctx context.Context, a deleteArgs) (provision.Status, error) {
 	if a.ID == "" {
-		return done(provision.Values{})
+		_, ok, err := c.namedGroup(ctx, a.Name)
+		if err != nil {
+			return provision.Status{}, err
+		}
+		if !ok {
+			return c.noneSeen(ServerGroupDelete, a.key())
+		}
+		c.noisy(ServerGroupDelete, a.key())
+		return absent()
 	}
 	s, err := c.service(ctx, "compute")
 	if err != nil {
 		return provision.Status{}, err
 	}
-	var got struct{}
-	none, err := s.missing(ctx, "read server group "+a.ID, s.url("os-server-groups/"+url.PathEscape(a.ID)), &got)
-	if err != nil {
-		return provision.Status{}, err
+	var got struct {
+		Group serverGroup `json:"server_group"`
 	}
-	if none {
+	none, err := s.missing(ctx, "read server group "+a.ID, s.url("os-server-groups/"+url.PathEscape(a.ID)), &got)
+	switch {
+	case err != nil:
+		return provision.Status{}, err
+	case none:
 		return done(provision.Values{"id": a.ID})
+	case a.Name != "" && got.Group.Name != a.Name:
+		return provision.Status{}, notOurs("server group "+got.Group.Name, a.ID, a.Name)
 	}
 	return absent()
 }
 
 func (c *Cloud) deleteServerGroup(ctx context.Context, a deleteArgs) error {
+	id := a.ID
+	if id == "" {
+		g, ok, err := c.namedGroup(ctx, a.Name)
+		if err != nil || !ok {
+			return err
+		}
+		id = g.ID
+	}
 	s, err := c.service(ctx, "compute")
 	if err != nil {
 		return err
 	}
-	return s.remove(ctx, "delete server group "+a.ID, s.url("os-server-groups/"+url.PathEscape(a.ID)))
+	c.forget(ServerGroupCreate, a.Name)
+	return s.remove(ctx, "delete server group "+id, s.url("os-server-groups/"+url.PathEscape(id)))
 }

@@ -32,10 +32,10 @@ func (j *judgement) server(s provision.Server, inv provision.Inventory) {
 }
 
 func (j *judgement) image(s provision.Server, inv provision.Inventory, thing string) (provision.Image, bool) {
-	if inv.Images == nil {
+	found, read := inv.Images[s.Name]
+	if !read {
 		return provision.Image{}, false // said in Unread
 	}
-	found := inv.Images[s.Name]
 	j.facts.Checks++
 	if len(found) == 0 {
 		j.find(provision.Refuse, "image", thing, s.Pos, "openstack --os-region-name "+inv.Region+" image list; what differs in one region goes into region \""+inv.Region+"\" { image = ... }",

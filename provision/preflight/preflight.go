@@ -39,7 +39,7 @@ type Sources struct {
 }
 
 // deadline bounds all of preflight: what does not answer by then becomes a finding.
-const deadline = 45 * time.Second
+const deadline = 20 * time.Second
 
 // seen is everything that was read.
 type seen struct {

@@ -125,7 +125,7 @@ func (b *builder) slot(s provision.Server, f provision.ServerFacts, slot string,
 	id := b.add(provision.Step{
 		ID: provision.StepID("server/" + slot), Kind: ServerCreate, Needs: needs, With: with, Ladder: ladder,
 		Undo: provision.Undo{Kind: ServerDelete, Take: []string{"cloud", "id", "run", "slot"}}, Within: provision.Duration(s.Timeout), Expect: provision.Duration(expectBoot),
-		Say: provision.Say{Stage: provision.StageCreate, Thing: slot, Detail: describe(f)},
+		Say: provision.Say{Stage: provision.StageCreate, Thing: slot, Detail: describe(f), Hint: tried(f, s.Pos)},
 	})
 	at := source{slot: slot, v4: provision.Output{Step: id, Name: "ipv4"}, v6: provision.Output{Step: id, Name: "ipv6"}}
 	if f.Floating != nil {
@@ -212,6 +212,23 @@ func openText(rules []provision.OpenRule) string {
 		out[i] = strings.Join(ports[f], ", ") + " from " + f
 	}
 	return strings.Join(out, "; ")
+}
+
+// tried says what the ladder held and where another rung would go.
+func tried(f provision.ServerFacts, pos provision.Pos) string {
+	var rungs []string
+	for _, r := range f.Rungs {
+		rung := r.Flavor.Name
+		if r.Zone != "" {
+			rung += " in " + r.Zone
+		}
+		rungs = append(rungs, rung)
+	}
+	where := "the server block"
+	if p := pos.String(); p != "" {
+		where += " (" + p + ")"
+	}
+	return fmt.Sprintf("the ladder was %s; add a rung to flavor or zones in %s and start anew, or try the same again: failover resume", strings.Join(rungs, ", "), where)
 }
 
 func describe(f provision.ServerFacts) string {

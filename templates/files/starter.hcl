@@ -20,8 +20,8 @@ cloud "main" {
 }
 
 # Where the certificate is kept. Put one in with:
-#   failover seal edge --cert fullchain.pem --key privkey.pem -o secrets.age
-# The identity that opens it: this attribute, or FAILOVER_AGE_IDENTITY, or you are asked.
+#   failover seal edge --cert fullchain.pem --key privkey.pem -r age1... -o secrets.age
+# age1... is what `age-keygen -o identity.txt` shows. The identity that opens it: `identity` here, or FAILOVER_AGE_IDENTITY, or you are asked.
 secrets "sealed" {
   age {
     file = "secrets.age"

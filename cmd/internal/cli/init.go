@@ -38,7 +38,7 @@ func newInit(app *App) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			_, _ = fmt.Fprintf(app.Out, "wrote %s\nnext: edit it, then\n  failover validate\n  failover seal edge --cert fullchain.pem --key key.pem -o secrets.age\n  failover --region REGION --dry-run\n", path)
+			_, _ = fmt.Fprintf(app.Out, "wrote %s\nnext: edit it, then\n  failover validate\n  failover seal edge --cert fullchain.pem --key key.pem -r age1... -o secrets.age\n  failover --region REGION --dry-run\n", path)
 			return nil
 		},
 	}

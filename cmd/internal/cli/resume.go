@@ -2,13 +2,11 @@ package cli
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/spf13/cobra"
 
 	"github.com/dripstat/failover/cmd/internal/view"
 	"github.com/dripstat/failover/provision"
-	"github.com/dripstat/failover/provision/steps"
 	"github.com/dripstat/failover/provision/store/file"
 )
 
@@ -16,21 +14,20 @@ import (
 type again struct {
 	app    *App
 	shared shared
-	yes    bool
 }
 
 func (o *again) add(cmd *cobra.Command) {
 	o.shared.add(cmd)
-	cmd.Flags().BoolVar(&o.yes, "yes", false, "go on without asking")
+	cmd.ValidArgsFunction = o.app.completeRun
 }
 
-// open finds the run and wires what its plan names, for its region.
-func (o *again) open(ctx context.Context, prefix string) (p past, s *site, st *file.Store, err error) {
+// open finds the run (the latest that is wanted where none is named) and wires what its plan names, for its region.
+func (o *again) open(ctx context.Context, prefix string, want func(past) bool) (p past, s *site, st *file.Store, err error) {
 	st, service, err := o.app.journals(o.shared)
 	if err != nil {
 		return p, nil, nil, err
 	}
-	if p, err = o.app.findPast(ctx, st, service, prefix); err != nil {
+	if p, err = o.app.findPast(ctx, st, service, prefix, want); err != nil {
 		return p, nil, nil, err
 	}
 	from := o.shared
@@ -52,9 +49,9 @@ func (o *again) open(ctx context.Context, prefix string) (p past, s *site, st *f
 func newResume(app *App) *cobra.Command {
 	o := &again{app: app}
 	cmd := &cobra.Command{
-		Use: "resume [RUN]", Short: "Go on with a run that stopped, the latest by default", Args: cobra.MaximumNArgs(1),
+		Use: "resume [RUN]", Short: "Go on with a run that stopped, the latest that is not done by default", Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			p, s, st, err := o.open(cmd.Context(), first(args))
+			p, s, st, err := o.open(cmd.Context(), first(args), isOpen)
 			if err != nil {
 				return err
 			}
@@ -68,50 +65,5 @@ func newResume(app *App) *cobra.Command {
 		},
 	}
 	o.add(cmd)
-	return cmd
-}
-
-// newAbandon is `failover abandon [RUN]`: the reverse graph, shown, consented to and run like any other.
-func newAbandon(app *App) *cobra.Command {
-	o := &again{app: app}
-	var dryRun bool
-	cmd := &cobra.Command{
-		Use: "abandon [RUN]", Short: "Undo a run: restore its records, then remove what it created", Args: cobra.MaximumNArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if !dryRun && !o.yes {
-				if err := app.mayAsk(); err != nil {
-					return err
-				}
-			}
-			p, s, st, err := o.open(cmd.Context(), first(args))
-			if err != nil {
-				return err
-			}
-			defer s.close()
-			defer st.Close() //nolint:errcheck // every append was synced
-			if p.graph.Purpose != "failover" {
-				return usage("failover runs lists them", "run %s is itself an %s", p.entry.Run.Short(), p.graph.Purpose)
-			}
-			g := steps.Reverse(p.graph, p.events, p.entry.Run)
-			h := view.Head{Service: g.Service, Region: g.Region, Home: g.Home, Plan: p.plan, Purpose: g.Purpose}
-			if len(g.Steps) == 0 {
-				_, _ = fmt.Fprintf(app.Out, "run %s changed nothing that is still there\n", p.entry.Run.Short())
-				return nil
-			}
-			if dryRun {
-				view.WritePlan(app.Out, app.look(app.Out), h, g, provision.Facts{})
-				return nil
-			}
-			if !o.yes {
-				view.WritePlan(app.Err, app.look(app.Err), h, g, provision.Facts{})
-				if err := app.consent("Undo run " + p.entry.Run.Short() + "?"); err != nil {
-					return err
-				}
-			}
-			return app.perform(cmd.Context(), performance{site: s, graph: g, id: newRunID(), head: h, store: st, json: o.shared.json, planPath: p.plan})
-		},
-	}
-	o.add(cmd)
-	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "show what would be undone, and change nothing")
 	return cmd
 }

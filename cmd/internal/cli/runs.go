@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -63,22 +64,37 @@ func readPast(ctx context.Context, st *file.Store, e journal.Entry) (past, error
 	return p, nil
 }
 
-// findPast reads the run that was named, or the latest.
-func (a *App) findPast(ctx context.Context, st *file.Store, service, prefix string) (past, error) {
-	e, err := journal.Find(ctx, st, service, prefix)
-	if errors.Is(err, journal.ErrNoRun) {
-		if prefix == "" {
-			return past{}, usage("FAILOVER_STATE_DIR or store { file { dir = ... } } names another place", "no run was ever recorded in %s", st.Dir())
+// isFailover and isOpen say which run is meant where none is named.
+func isFailover(p past) bool { return p.graph.Purpose == "failover" }
+func isOpen(p past) bool     { return p.outcome() != provision.OutcomeDone }
+
+// findPast reads the run that was named, or the latest that is wanted (nil: any), or else the latest.
+func (a *App) findPast(ctx context.Context, st *file.Store, service, prefix string, want func(past) bool) (past, error) {
+	if prefix == "" && want != nil {
+		runs, err := journal.Runs(ctx, st, service)
+		if err != nil {
+			return past{}, err
 		}
-		return past{}, usage("failover runs lists them", "no run in %s begins with %s", st.Dir(), prefix)
+		for _, e := range slices.Backward(runs) {
+			if p, err := readPast(ctx, st, e); err == nil && want(p) {
+				return p, nil
+			}
+		}
+	}
+	e, err := journal.Find(ctx, st, service, prefix)
+	if err == nil {
+		return readPast(ctx, st, e)
 	}
 	if errors.Is(err, journal.ErrManyRuns) {
 		return past{}, usage("failover runs lists them", "%v", err)
 	}
-	if err != nil {
+	if !errors.Is(err, journal.ErrNoRun) {
 		return past{}, err
 	}
-	return readPast(ctx, st, e)
+	if prefix == "" {
+		return past{}, usage("FAILOVER_STATE_DIR or store { file { dir = ... } } names another place", "no run was ever recorded in %s", st.Dir())
+	}
+	return past{}, usage("failover runs lists them", "no run in %s begins with %s", st.Dir(), prefix)
 }
 
 // newRuns is `failover runs`.
@@ -121,7 +137,7 @@ func newStatus(app *App) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			p, err := app.findPast(cmd.Context(), st, service, first(args))
+			p, err := app.findPast(cmd.Context(), st, service, first(args), nil)
 			if err != nil {
 				return err
 			}
@@ -145,6 +161,7 @@ func newStatus(app *App) *cobra.Command {
 				return nil
 			}
 			view.WriteSummary(app.Out, l, h, m)
+			view.WriteOpen(app.Out, l, m)
 			if m.Err != nil {
 				view.WriteError(app.Out, l, m.Err)
 			}
@@ -152,7 +169,26 @@ func newStatus(app *App) *cobra.Command {
 		},
 	}
 	s.add(cmd)
+	cmd.ValidArgsFunction = app.completeRun
 	return cmd
+}
+
+// completeRun offers the runs that are known, newest first.
+func (a *App) completeRun(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	plan, _ := cmd.Flags().GetString("plan")
+	st, service, err := a.journals(shared{plan: plan})
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	runs, _ := journal.Runs(cmd.Context(), st, service)
+	var out []string
+	for _, e := range slices.Backward(runs) {
+		out = append(out, e.Run.Short()+"\t"+e.Service)
+	}
+	return out, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveKeepOrder
 }
 
 func first(args []string) string {

@@ -201,6 +201,7 @@ func (s *site) handlers(run provision.RunID) map[provision.Kind]engine.Handler {
 		steps.DNSMove:            dns.Move(s.zones),
 		steps.DNSRestore:         dns.Restore(s.zones),
 		steps.DNSAgree:           &dns.Agree{Zones: s.zones},
+		steps.DNSExpire:          dns.Expire{},
 		steps.DNSResolvers:       dns.Resolvers{},
 		steps.HookRun:            &hook.Run{Dir: s.plan.Dir, Service: s.plan.Service, Region: s.region, Run: run},
 	}

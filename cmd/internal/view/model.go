@@ -158,7 +158,7 @@ type phase struct {
 func (m *Model) phases() []phase {
 	names := map[provision.Stage]string{provision.StageCreate: "create and boot", provision.StageDeliver: "deliver",
 		provision.StageProve: "prove", provision.StageRun: "own steps", provision.StageMove: "move", provision.StageConfirm: "confirm",
-		provision.StageRestore: "restore", provision.StageRemove: "remove"}
+		provision.StageRestore: "restore", provision.StageDrain: "drain", provision.StageRemove: "remove"}
 	var out []phase
 	at := m.Began
 	for _, stage := range provision.Stages {

@@ -90,19 +90,43 @@ func (l *Look) ways(b *strings.Builder, h Head, m *Model) {
 	run := m.Run.Short()
 	switch {
 	case h.Sandbox: // there is nothing to go on with: it ends with this process
-		way := "failover abandon would undo it."
-		if m.Outcome != provision.OutcomeDone {
-			way = "go on with failover resume, or undo it with failover abandon."
-		}
-		fmt.Fprintf(b, "  %s\n", l.wrap("  ", "This was the sandbox: it is gone, and nothing is left. On a real cloud: "+way))
+		fmt.Fprintln(b, "  This was the sandbox: it is gone, with all that was in it.")
 	case m.Graph.Purpose != "failover":
 		if m.Outcome != provision.OutcomeDone {
 			fmt.Fprintf(b, "  Go on: failover %s %s\n", m.Graph.Purpose, m.Graph.Of.Short())
+		} else if m.Graph.Purpose == "back" && !m.removes() {
+			fmt.Fprintf(b, "  The replacements still run; remove them: failover abandon %s\n", m.Graph.Of.Short())
 		}
 	case m.Outcome == provision.OutcomeDone:
-		fmt.Fprintf(b, "  Undo: failover abandon %s\n", run)
+		fmt.Fprintf(b, "  Way back: failover back %s\n  Undo:     failover abandon %s\n", run, run)
 	default:
-		fmt.Fprintf(b, "  Go on: failover resume %s   ·   Undo: failover abandon %s\n", run, run)
+		fmt.Fprintf(b, "  Go on: failover resume %s\n  Undo:  failover abandon %s\n", run, run)
+	}
+}
+
+// removes reports whether the graph removes what a run made.
+func (m *Model) removes() bool {
+	for _, s := range m.Graph.Steps {
+		if s.Say.Stage == provision.StageRemove {
+			return true
+		}
+	}
+	return false
+}
+
+// WriteOpen lists what a run that has ended left undone.
+func WriteOpen(w io.Writer, l *Look, m *Model) {
+	if m.Outcome == provision.OutcomeDone {
+		return
+	}
+	name := 0
+	for _, r := range m.rows {
+		name = max(name, min(plainWidth(r.thing), 30))
+	}
+	for _, r := range m.rows {
+		if s, _ := m.rowState(r); s != done {
+			_, _ = fmt.Fprintln(w, l.row(m, r, m.Ended, name))
+		}
 	}
 }
 

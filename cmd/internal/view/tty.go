@@ -224,7 +224,7 @@ func (l *Look) doing(st state, s *step) string {
 		provision.StagePrepare: "preparing", provision.StageLower: "lowering the TTL", provision.StageCreate: "booting",
 		provision.StageDeliver: "delivering", provision.StageProve: "proving", provision.StageRun: "running",
 		provision.StageMove: "moving", provision.StageConfirm: "confirming", provision.StageClose: "closing port 22",
-		provision.StageRemove: "removing", provision.StageRestore: "restoring"}
+		provision.StageRemove: "removing", provision.StageRestore: "restoring", provision.StageDrain: "waiting for caches to empty"}
 	out := verbs[s.Say.Stage]
 	if s.Kind == "console.hostkeys" {
 		out = "waiting for its host key on the console"

@@ -11,6 +11,7 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/config"
@@ -33,7 +34,21 @@ type Zone struct {
 	zone     string // with the final dot
 	provider Provider
 	// check, where there is one, must give nil before the provider is used.
-	check func(ctx context.Context) error
+	check   func(ctx context.Context) error
+	mu      sync.Mutex
+	checked bool
+}
+
+// usable runs the check until it was passed once.
+func (z *Zone) usable(ctx context.Context) error {
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	if z.check == nil || z.checked {
+		return nil
+	}
+	err := z.check(ctx)
+	z.checked = err == nil
+	return err
 }
 
 // New gives the zone; nothing is sent.
@@ -67,11 +82,8 @@ func Route53(zone string, c provision.Route53) *Zone {
 // Get reads the zone and picks the set.
 func (z *Zone) Get(ctx context.Context, name, typ string) (provision.RRset, error) {
 	set := provision.RRset{Name: name, Type: typ}
-	if z.check != nil {
-		if err := z.check(ctx); err != nil {
-			return set, err
-		}
-		z.check = nil
+	if err := z.usable(ctx); err != nil {
+		return set, err
 	}
 	recs, err := z.provider.GetRecords(ctx, z.zone)
 	if err != nil {

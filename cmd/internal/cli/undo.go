@@ -1,0 +1,96 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/dripstat/failover/cmd/internal/view"
+	"github.com/dripstat/failover/provision"
+	"github.com/dripstat/failover/provision/steps"
+)
+
+// undoOptions are those of the commands that turn a run around.
+type undoOptions struct {
+	again
+	yes    bool
+	dryRun bool
+	remove bool // back: remove the replacements too
+}
+
+func (o *undoOptions) add(cmd *cobra.Command) {
+	o.again.add(cmd)
+	cmd.Flags().BoolVar(&o.yes, "yes", false, "go on without asking")
+	cmd.Flags().BoolVar(&o.dryRun, "dry-run", false, "show what would be done, and change nothing")
+}
+
+// newAbandon is `failover abandon [RUN]`: the reverse graph, shown, consented to and run like any other.
+func newAbandon(app *App) *cobra.Command {
+	o := &undoOptions{again: again{app: app}}
+	cmd := &cobra.Command{
+		Use: "abandon [RUN]", Short: "Undo a run: restore its records, then remove what it created", Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return o.run(cmd.Context(), first(args), "Undo run %s?", func(p past) provision.Graph {
+				return steps.Reverse(p.graph, p.events, p.entry.Run)
+			})
+		},
+	}
+	o.add(cmd)
+	return cmd
+}
+
+// newBack is `failover back [RUN]`: home is well again.
+func newBack(app *App) *cobra.Command {
+	o := &undoOptions{again: again{app: app}}
+	cmd := &cobra.Command{
+		Use: "back [RUN]", Short: "Go home: prove the old addresses, restore the records, wait until caches are empty", Args: cobra.MaximumNArgs(1),
+		Long: `Takes a run's names back to where they pointed before it. The old addresses are proven over TLS first,
+as the run's own servers were; where they do not answer, nothing is changed. Then the records are
+restored, every name server is asked, and the TTL is waited out, so that nobody is sent to the
+replacements any more. --remove then removes them; without it they go on running.`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return o.run(cmd.Context(), first(args), "Go back home from run %s?", func(p past) provision.Graph {
+				return steps.Back(p.graph, p.events, p.entry.Run, o.remove)
+			})
+		},
+	}
+	o.add(cmd)
+	cmd.Flags().BoolVar(&o.remove, "remove", false, "remove the replacements once nobody is sent to them any more")
+	return cmd
+}
+
+func (o *undoOptions) run(ctx context.Context, prefix, question string, build func(past) provision.Graph) error {
+	a := o.app
+	if !o.dryRun && !o.yes {
+		if err := a.mayAsk(); err != nil {
+			return err
+		}
+	}
+	p, s, st, err := o.open(ctx, prefix, isFailover)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	defer st.Close() //nolint:errcheck // every append was synced
+	if p.graph.Purpose != "failover" {
+		return usage("failover runs lists them", "run %s is itself an %s", p.entry.Run.Short(), p.graph.Purpose)
+	}
+	g := build(p)
+	if len(g.Steps) == 0 {
+		_, _ = fmt.Fprintf(a.Out, "run %s changed nothing that is still there\n", p.entry.Run.Short())
+		return nil
+	}
+	h := view.Head{Service: g.Service, Region: g.Region, Home: g.Home, Plan: p.plan, Purpose: g.Purpose}
+	if o.dryRun {
+		view.WritePlan(a.Out, a.look(a.Out), h, g, provision.Facts{})
+		return nil
+	}
+	if !o.yes {
+		view.WritePlan(a.Err, a.look(a.Err), h, g, provision.Facts{})
+		if err := a.consent(fmt.Sprintf(question, p.entry.Run.Short())); err != nil {
+			return err
+		}
+	}
+	return a.perform(ctx, performance{site: s, graph: g, id: newRunID(), head: h, store: st, json: o.shared.json, planPath: p.plan})
+}

@@ -1,0 +1,79 @@
+package steps
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/dripstat/failover/provision"
+)
+
+// DNSExpire {since ttl} → {}: done once no resolver can hold any longer what was served before since.
+const DNSExpire provision.Kind = "dns.expire"
+
+// Back gives the graph that takes a run's names home: each old address is proven over TLS as the run's
+// own were, the record set that was kept is restored, every name server is asked, and the TTL is waited out, so that
+// nothing is asked of the replacements any more. With remove, what the run made is removed after that.
+func Back(g provision.Graph, events []provision.Event, run provision.RunID, remove bool) provision.Graph {
+	out := provision.Graph{Service: g.Service, Region: g.Region, Home: g.Home, Purpose: "back", Of: run}
+	outputs, touched := effects(events)
+	var drained []provision.StepID
+	for _, s := range g.Steps {
+		if s.Kind != DNSMove || !touched[s.ID] {
+			continue
+		}
+		old, name := oldSet(s), strings.TrimPrefix(string(s.ID), "move/")
+		needs := homeProof(&out, g, s, old, name)
+		restore := provision.Step{ID: provision.StepID("restore/" + name), Kind: DNSRestore, Needs: needs, With: undoArgs(s, outputs),
+			Within: provision.Duration(2 * time.Minute), Expect: provision.Duration(2 * time.Second),
+			Say: provision.Say{Stage: provision.StageRestore, Thing: s.Say.Thing, Detail: "to " + oldText(old)}}
+		out.Steps = append(out.Steps, restore)
+		agree := provision.StepID("agree/" + name)
+		if was, ok := g.Step(agree); ok {
+			out.Steps = append(out.Steps, provision.Step{ID: agree, Kind: DNSAgree, Needs: []provision.StepID{restore.ID},
+				With: map[string]provision.Arg{"zone": was.With["zone"], "name": was.With["name"], "type": was.With["type"],
+					"name_servers": was.With["name_servers"], "values": provision.Lit(old.Values)},
+				Within: was.Within, Expect: was.Expect, Say: was.Say})
+		} else {
+			agree = restore.ID
+		}
+		ttl, _ := s.With["ttl"].Is.(float64) // the journal's JSON gives numbers as float64
+		wait := time.Duration(ttl) * time.Second
+		expire := provision.StepID("drain/" + name)
+		out.Steps = append(out.Steps, provision.Step{ID: expire, Kind: DNSExpire, Needs: unique([]provision.StepID{agree, restore.ID}),
+			With:   map[string]provision.Arg{"since": provision.From(restore.ID, "moved_at"), "ttl": provision.Lit(ttl)},
+			Within: provision.Duration(wait + time.Minute), Expect: provision.Duration(wait),
+			Say: provision.Say{Stage: provision.StageDrain, Thing: s.Say.Thing, Detail: fmt.Sprintf("%s, until no resolver holds the replacements' addresses", wait)}})
+		drained = append(drained, expire)
+	}
+	if remove {
+		for _, s := range Reverse(g, events, run).Steps {
+			if s.Kind == DNSRestore {
+				continue
+			}
+			s.Needs = slices.DeleteFunc(s.Needs, func(n provision.StepID) bool { return strings.HasPrefix(string(n), "restore/") })
+			s.Needs = append(s.Needs, drained...)
+			out.Steps = append(out.Steps, s)
+		}
+	}
+	return out
+}
+
+// homeProof adds the proof of the old addresses, by what the run asked of its own through the same name. A
+// name that nothing proved on the way there is not proven on the way back either.
+func homeProof(out *provision.Graph, g provision.Graph, move provision.Step, old provision.RRset, name string) []provision.StepID {
+	was, ok := g.Step(provision.StepID("confirm/" + name))
+	if !ok || old.Type == "CNAME" || len(old.Values) == 0 {
+		return nil
+	}
+	with := map[string]provision.Arg{"addresses": provision.Lit(old.Values)}
+	for _, k := range []string{"url", "status", "body", "successes", "ca"} { // not the fingerprint: home may have a certificate of its own
+		with[k] = was.With[k]
+	}
+	id := provision.StepID("home/" + name)
+	out.Steps = append(out.Steps, provision.Step{ID: id, Kind: ServiceProve, Volatile: true, With: with, Within: was.Within, Expect: provision.Duration(expectMoment),
+		Say: provision.Say{Stage: provision.StageProve, Thing: move.Say.Thing, Detail: fmt.Sprintf("%v at home: %s", with["url"].Is, oldText(old)),
+			Hint: "home is not well yet; nothing was changed, the replacements go on serving"}})
+	return []provision.StepID{id}
+}
