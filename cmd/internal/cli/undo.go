@@ -92,5 +92,5 @@ func (o *undoOptions) run(ctx context.Context, prefix, question string, build fu
 			return err
 		}
 	}
-	return a.perform(ctx, performance{site: s, graph: g, id: newRunID(), head: h, store: st, json: o.shared.json, planPath: p.plan})
+	return a.perform(ctx, performance{site: s, graph: g, id: newRunID(), head: h, store: st, options: o.store, json: o.shared.json, planPath: p.plan})
 }

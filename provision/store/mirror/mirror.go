@@ -52,6 +52,7 @@ type Store struct {
 
 	mu     sync.Mutex
 	keys   map[string]*value
+	reads  map[string][]byte // what Read gave last
 	away   error
 	asked  time.Time // when the shared store failed last
 	retry  bool      // the background loop runs
@@ -78,7 +79,7 @@ func New(local Local, shared Shared, o Options) *Store {
 	if o.Every <= 0 {
 		o.Every = 2 * time.Second
 	}
-	return &Store{local: local, shared: shared, o: o, keys: map[string]*value{}, quit: make(chan struct{})}
+	return &Store{local: local, shared: shared, o: o, keys: map[string]*value{}, reads: map[string][]byte{}, quit: make(chan struct{})}
 }
 
 // unshared names the keys that the shared store may lack, for processes that come later.
@@ -90,6 +91,16 @@ func fork(key string) string { return fmt.Sprintf("forks/%s.%d", key, time.Now()
 // Read gives the longer of the two values where one begins with the other, the shared one where they forked,
 // and the local one while the shared store is away.
 func (s *Store) Read(ctx context.Context, key string) ([]byte, error) {
+	b, err := s.read(ctx, key)
+	if err == nil || errors.Is(err, store.ErrNotFound) {
+		s.mu.Lock()
+		s.reads[key] = whole(b)
+		s.mu.Unlock()
+	}
+	return b, err
+}
+
+func (s *Store) read(ctx context.Context, key string) ([]byte, error) {
 	l, lerr := s.local.Read(ctx, key)
 	if lerr != nil && !errors.Is(lerr, store.ErrNotFound) {
 		return nil, lerr
@@ -241,14 +252,31 @@ func (s *Store) begin(ctx context.Context, key string, v *value) error {
 		return err
 	}
 	l = append([]byte{}, whole(l)...)
-	set := func(have []byte, sent int, known bool) {
+	s.mu.Lock()
+	read, wasRead := s.reads[key]
+	s.mu.Unlock()
+	// What the caller read is what it adds to.
+	set := func(have []byte, sent int, known bool) error {
+		if wasRead && !bytes.Equal(have, read) {
+			return fmt.Errorf("%s: %w", key, store.ErrChanged)
+		}
 		s.mu.Lock()
 		v.have, v.sent, v.known = have, sent, known
 		s.mu.Unlock()
+		return nil
+	}
+	alone := func() error { // what was fetched while the shared store answered is kept
+		if len(read) > len(l) && bytes.HasPrefix(read, l) {
+			if err := s.local.Append(ctx, key, read[len(l):]); err != nil {
+				return err
+			}
+			l = append(l, read[len(l):]...)
+		}
+		s.again()
+		return set(l, 0, false)
 	}
 	if !s.mayAsk() {
-		set(l, 0, false)
-		return nil
+		return alone()
 	}
 	r, err := s.shared.Read(ctx, key)
 	if errors.Is(err, store.ErrNotFound) {
@@ -259,15 +287,12 @@ func (s *Store) begin(ctx context.Context, key string, v *value) error {
 			return err
 		}
 		s.lost(err)
-		s.again()
-		set(l, 0, false)
-		return nil
+		return alone()
 	}
 	s.answered()
 	switch {
 	case bytes.HasPrefix(l, r):
-		set(l, len(r), true)
-		return nil
+		return set(l, len(r), true)
 	case !bytes.HasPrefix(r, l): // it went on elsewhere: what was done here meanwhile is kept aside
 		if err := s.local.Aside(key, fork(key)); err != nil {
 			return err
@@ -277,8 +302,7 @@ func (s *Store) begin(ctx context.Context, key string, v *value) error {
 	if err := s.local.Append(ctx, key, r[len(l):]); err != nil {
 		return err
 	}
-	set(append([]byte{}, r...), len(r), true)
-	return nil
+	return set(append([]byte{}, r...), len(r), true)
 }
 
 // push adds to the shared value what it lacks.
