@@ -59,13 +59,6 @@ func Start(t testing.TB, n int, scheme string, more ...string) *Cluster {
 		for _, m := range c.Members {
 			m.end()
 		}
-		if t.Failed() {
-			for _, m := range c.Members {
-				if b, err := os.ReadFile(m.log); err == nil {
-					t.Logf("%s:\n%s", m.Name, b[max(0, len(b)-3000):])
-				}
-			}
-		}
 	})
 	for _, m := range c.Members {
 		c.Restart(m)
@@ -159,6 +152,11 @@ func (c *Cluster) Leader() *Member {
 				return m
 			}
 			last = fmt.Errorf("%s is not the leader: %s", m.Name, b)
+		}
+	}
+	for _, m := range c.Members {
+		if b, err := os.ReadFile(m.log); err == nil {
+			c.t.Logf("%s:\n%s", m.Name, b[max(0, len(b)-2000):])
 		}
 	}
 	c.t.Fatalf("etcd has no leader: %v", last)
