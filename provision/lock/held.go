@@ -64,7 +64,7 @@ func (l *Lease) renew(ctx context.Context) {
 		// Another's, or a heartbeat of ours whose answer was lost.
 		err = l.look(ctx)
 	}
-	if err != nil && ctx.Err() != context.Canceled { //nolint:errorlint // a context gives it bare
+	if err != nil && !errors.Is(ctx.Err(), context.Canceled) {
 		l.mu.Lock()
 		l.silent = time.Now()
 		l.mu.Unlock()
@@ -134,7 +134,7 @@ func (l *Lease) Release(ctx context.Context) error {
 		h, raw, lost := l.holder, l.raw, l.lost
 		l.mu.Unlock()
 		if lost != nil { // it is another's by now
-			return nil //nolint:nilerr // there is nothing to release
+			return nil
 		}
 		h.Expires = time.Time{}
 		err := l.put(ctx, raw, h)

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -193,6 +192,3 @@ func (k *keep) settle() {
 		k.tell("etcd is still away: the whole journal of this run is in %s only. The next failover command here adds it to etcd", k.local.Where())
 	}
 }
-
-// away tells whether an error is the shared store's silence.
-func away(err error) bool { return errors.Is(err, store.ErrAway) }
