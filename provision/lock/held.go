@@ -16,6 +16,13 @@ func (l *Lease) Strict() {
 	l.mu.Unlock()
 }
 
+// Missed gives what is told of each heartbeat that the store did not take.
+func (l *Lease) Missed(tell func(error)) {
+	l.mu.Lock()
+	l.missed = tell
+	l.mu.Unlock()
+}
+
 // Holder says what the lease says of us.
 func (l *Lease) Holder() Holder {
 	l.mu.Lock()
@@ -67,7 +74,11 @@ func (l *Lease) renew(ctx context.Context) {
 	if err != nil && !errors.Is(ctx.Err(), context.Canceled) {
 		l.mu.Lock()
 		l.silent = time.Now()
+		missed := l.missed
 		l.mu.Unlock()
+		if missed != nil {
+			missed(err)
+		}
 	}
 }
 

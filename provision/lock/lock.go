@@ -89,6 +89,7 @@ type Lease struct {
 	lost   error
 	sure   time.Time // when the store last said that it is ours
 	silent time.Time // when the store last did not answer
+	missed func(error)
 
 	// TakenFrom is the holder that this lease follows, if one had not let go: an expired one, or, where
 	// TakenLive, one that was at work.

@@ -65,8 +65,7 @@ func (a *App) lease(ctx context.Context, k *keep, service string, me lock.Holder
 		if o.require {
 			shared.Strict()
 		}
-		l.add(shared)
-		k.shared.Fence(lock.Key(service), shared.Mine)
+		l.share(shared)
 	case errors.As(err, &held):
 		l.release(ctx)
 		return nil, err
@@ -118,6 +117,13 @@ func (l *leases) add(got *lock.Lease) {
 	}()
 }
 
+// share takes up the lease in the shared store: it fences what is written there, and hears whether it answers.
+func (l *leases) share(got *lock.Lease) {
+	l.add(got)
+	l.keep.shared.Fence(lock.Key(l.service), got.Mine)
+	got.Missed(l.keep.mirror.Miss)
+}
+
 func (l *leases) lose(err error) {
 	l.mu.Lock()
 	if l.stolen == nil {
@@ -144,8 +150,7 @@ func (l *leases) chase(ctx context.Context) {
 		var held *lock.HeldError
 		switch {
 		case err == nil:
-			l.add(got)
-			l.keep.shared.Fence(lock.Key(l.service), got.Mine)
+			l.share(got)
 			l.keep.tell("etcd answers: this run holds the lock there now")
 			return
 		case !errors.As(err, &held):

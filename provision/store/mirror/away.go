@@ -27,6 +27,15 @@ func (s *Store) lost(err error) {
 	}
 }
 
+// Miss is told by others who ask the shared store that it did not answer.
+func (s *Store) Miss(err error) {
+	if s.o.Require {
+		return
+	}
+	s.lost(err)
+	s.again()
+}
+
 // answered ends an absence that only reading has met.
 func (s *Store) answered() {
 	s.mu.Lock()
@@ -84,6 +93,11 @@ func (s *Store) catchUp(ctx context.Context) bool {
 		keys[k] = v
 	}
 	s.mu.Unlock()
+	// It is asked even where nothing is missing: it may have been missed by others.
+	if _, err := s.shared.Read(ctx, "ping"); err != nil && !errors.Is(err, store.ErrNotFound) {
+		s.lost(err)
+		return false
+	}
 	for k, v := range keys {
 		if err := s.push(ctx, k, v); err != nil && !errors.Is(err, store.ErrChanged) {
 			s.lost(err)
