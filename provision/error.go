@@ -3,6 +3,7 @@ package provision
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 )
 
@@ -71,6 +72,13 @@ func AsError(thing string, err error) *Error {
 	var pe *Error
 	if errors.As(err, &pe) {
 		out := *pe
+		// What was wrapped around it is said before it.
+		if outer, ok := strings.CutSuffix(err.Error(), pe.Error()); ok {
+			out.What = outer + out.What
+		}
+		if out.Class == "" {
+			out.Class = ClassOf(err)
+		}
 		if out.Thing == "" {
 			out.Thing = thing
 		}

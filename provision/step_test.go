@@ -77,7 +77,7 @@ func TestClassOf(t *testing.T) {
 // A journal keeps no chain: the words of the cause must be in the error that it keeps, and only once.
 func TestAsError(t *testing.T) {
 	e := provision.AsError("server/a", fmt.Errorf("x: %w", &provision.Error{What: "failed", Said: "nova", Err: errors.New("eof"), Hint: "h"}))
-	if d := cmp.Diff(&provision.Error{Thing: "server/a", What: "failed", Said: "nova: eof", Hint: "h"}, e); d != "" {
+	if d := cmp.Diff(&provision.Error{Thing: "server/a", What: "x: failed", Said: "nova: eof", Hint: "h", Class: provision.Final}, e); d != "" {
 		t.Errorf("(-want +got):\n%s", d)
 	}
 	if e := provision.AsError("t", errors.New("plain")); e.Thing != "t" || e.What != "plain" || e.Class != provision.Final {

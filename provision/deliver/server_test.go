@@ -48,6 +48,11 @@ func listen(t *testing.T, user string, key ssh.PublicKey) *server {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return listenOn(t, ln, user, key)
+}
+
+func listenOn(t *testing.T, ln net.Listener, user string, key ssh.PublicKey) *server {
+	t.Helper()
 	s := &server{t: t, ln: ln, host: newKey(t), user: user, key: key}
 	var wg sync.WaitGroup
 	wg.Go(func() {

@@ -174,6 +174,10 @@ func (c *Cloud) seed() error {
 				&secRule{id: uuid(), group: def.id, direction: "ingress", ethertype: eth, remoteGroup: &def.id})
 		}
 		c.secgrps[def.id] = def
+		for _, g := range c.opts.SecurityGroups {
+			own := &secGroup{id: uuid(), region: name, name: g, created: c.started, order: c.nextOrder()}
+			c.secgrps[own.id] = own
+		}
 	}
 	for _, z := range c.opts.Zones {
 		if err := c.addZone(z); err != nil {

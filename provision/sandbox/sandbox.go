@@ -37,13 +37,14 @@ import (
 // Options say what the sandbox holds and how fast it is. The zero value is
 // usable: two regions, no DNS zone, no fault.
 type Options struct {
-	Regions  []string // default IAD and ORD
-	Zones    []Zone   // DNS zones that exist from the start
-	Images   []Image  // beside debian-11, debian-12, ubuntu-22.04, ubuntu-24.04 and rocky-9
-	Flavors  []Flavor // beside m1.small to m1.16xlarge and v1.4xlarge, whose disk is 0
-	Networks []string // beside public (external, shared, pluggable) and private (wants a floating IP)
-	AZs      []string // availability zones of each region; default az1 and az2
-	Hosts    int      // hypervisors of each region; default 256. Only anti-affinity can exhaust them
+	Regions        []string // default IAD and ORD
+	Zones          []Zone   // DNS zones that exist from the start
+	Images         []Image  // beside debian-11, debian-12, ubuntu-22.04, ubuntu-24.04 and rocky-9
+	Flavors        []Flavor // beside m1.small to m1.16xlarge and v1.4xlarge, whose disk is 0
+	Networks       []string // beside public (external, shared, pluggable) and private (wants a floating IP)
+	SecurityGroups []string // names of groups beside default; they let nothing in
+	AZs            []string // availability zones of each region; default az1 and az2
+	Hosts          int      // hypervisors of each region; default 256. Only anti-affinity can exhaust them
 
 	// HomeServers are the addresses, by region, that served before: the sandbox
 	// did not boot them and nothing answers there, but Dial knows that they are

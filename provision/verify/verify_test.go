@@ -34,6 +34,15 @@ type site struct {
 // serve starts one whose certificate covers names.
 func serve(t *testing.T, valid time.Duration, names []string, h http.HandlerFunc) *site {
 	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return serveOn(t, ln, valid, names, h)
+}
+
+func serveOn(t *testing.T, ln net.Listener, valid time.Duration, names []string, h http.HandlerFunc) *site {
+	t.Helper()
 	ca, err := sandbox.NewCA()
 	if err != nil {
 		t.Fatal(err)
@@ -52,6 +61,8 @@ func serve(t *testing.T, valid time.Duration, names []string, h http.HandlerFunc
 	}
 	s := &site{ca: ca, leaf: secrets.Fingerprint(leaf)}
 	s.Server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.hits.Add(1); h(w, r) }))
+	_ = s.Listener.Close()
+	s.Listener = ln
 	s.Config.ErrorLog = log.New(io.Discard, "", 0)
 	s.TLS = &tls.Config{Certificates: []tls.Certificate{pair}}
 	s.StartTLS()

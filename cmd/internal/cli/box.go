@@ -184,6 +184,14 @@ func (b *box) seed(so *sandbox.Options, plan provision.Plan) {
 			if fresh(&images, name) {
 				so.Images = append(so.Images, sandbox.Image{Name: name})
 			}
+			for _, z := range s.Zones {
+				add(&so.AZs, z)
+			}
+			for _, g := range s.SecurityGroups {
+				if g != "default" {
+					add(&so.SecurityGroups, g)
+				}
+			}
 			for _, n := range append([]string{s.FloatingIP}, s.Networks...) {
 				if fresh(&networks, n) {
 					so.Networks = append(so.Networks, n)

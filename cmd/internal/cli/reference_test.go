@@ -16,22 +16,25 @@ func TestReference(t *testing.T) {
 	if err := root.Execute(); err != nil {
 		t.Fatal(err)
 	}
-	want, have := pages(t, filepath.Join(dir, "md")), pages(t, filepath.Join("..", "..", "..", "docs", "reference"))
-	if d := cmp.Diff(want, have); d != "" {
-		t.Errorf("docs/reference is not what the commands say (-commands +docs):\n%s\nnext: rm -r docs/reference && go run ./cmd/failover reference --markdown docs/reference", d)
+	docs := filepath.Join("..", "..", "..", "docs", "reference")
+	for _, kind := range [][3]string{{"md", docs, "*.md"}, {"man", filepath.Join(docs, "man"), "*.1"}} {
+		want, have := pages(t, filepath.Join(dir, kind[0]), kind[2]), pages(t, kind[1], kind[2])
+		if d := cmp.Diff(want, have); d != "" {
+			t.Errorf("docs/reference is not what the commands say (-commands +docs):\n%s\nnext: rm -r docs/reference && go run ./cmd/failover reference --markdown docs/reference --man docs/reference/man", d)
+		}
 	}
-	for _, name := range []string{"man/failover.1", "man/failover-seal.1", "completions/failover.bash", "completions/_failover", "completions/failover.fish"} {
+	for _, name := range []string{"completions/failover.bash", "completions/_failover", "completions/failover.fish"} {
 		if s, err := os.Stat(filepath.Join(dir, filepath.FromSlash(name))); err != nil || s.Size() == 0 {
 			t.Errorf("%s: %v, want a file for the release", name, err)
 		}
 	}
 }
 
-// pages reads a folder of Markdown.
-func pages(t *testing.T, dir string) map[string]string {
+// pages reads a folder's pages.
+func pages(t *testing.T, dir, pattern string) map[string]string {
 	t.Helper()
 	out := map[string]string{}
-	files, err := filepath.Glob(filepath.Join(dir, "*.md"))
+	files, err := filepath.Glob(filepath.Join(dir, pattern))
 	if err != nil || len(files) == 0 {
 		t.Fatalf("%s holds no pages (%v)", dir, err)
 	}

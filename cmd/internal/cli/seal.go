@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -114,6 +115,14 @@ func (o *sealOptions) sealTo(ctx context.Context, app *App) ([]agelib.Recipient,
 			return nil, err
 		}
 		defer pass.Wipe()
+		again, err := ask(ctx, "The same again")
+		if err != nil {
+			return nil, err
+		}
+		defer again.Wipe()
+		if !bytes.Equal(pass.Bytes(), again.Bytes()) {
+			return nil, usage("seal it again", "the two passphrases differ; nothing was sealed")
+		}
 		r, err := age.NewPassphrase(pass, 0)
 		return []agelib.Recipient{r}, err
 	}
