@@ -134,11 +134,16 @@ func (a *App) completeRun(cmd *cobra.Command, args []string, _ string) ([]string
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
 	plan, _ := cmd.Flags().GetString("plan")
-	st, service, err := a.journals(cmd.Context(), shared{plan: plan}, storeOptions{})
+	var p provision.Plan
+	if _, err := planPath(plan); err == nil {
+		p, _ = a.load(shared{plan: plan}, true)
+	}
+	p.Store.Etcd = nil // whoever presses TAB waits for no network
+	st, err := a.store(p, storeOptions{})
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	runs, _ := journal.Runs(cmd.Context(), st.runs, service)
+	runs, _ := journal.Runs(cmd.Context(), st.runs, p.Service)
 	var out []string
 	for _, e := range slices.Backward(runs) {
 		out = append(out, e.Run.Short()+"\t"+e.Service)
