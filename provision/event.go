@@ -32,9 +32,11 @@ const (
 	StepCleared EventType = "step.cleared" // what a failed attempt had left is gone
 	Stopping    EventType = "run.stopping" // nothing new is scheduled
 	RunEnded    EventType = "run.ended"    // Outcome
-	Note        EventType = "note"         // Message, for people
-	Found       EventType = "finding"      // Finding
-	Planned     EventType = "plan"         // Graph: what a run would do; not journaled
+	// RunAbandoned says that another run (Message) has begun to undo this one: it is never gone on with.
+	RunAbandoned EventType = "run.abandoned"
+	Note         EventType = "note"    // Message, for people
+	Found        EventType = "finding" // Finding
+	Planned      EventType = "plan"    // Graph: what a run would do; not journaled
 )
 
 // Outcome is how a run ended.

@@ -168,6 +168,8 @@ func (h *Changer) decode(in provision.Values) (change, Zone, error) {
 // Agree performs dns.agree: every authoritative name server serves the set.
 type Agree struct {
 	Zones Zones
+	// Ask asks one name server; nil: Ask of this package.
+	Ask func(ctx context.Context, server, name, typ string) (provision.RRset, error)
 
 	mu    sync.Mutex
 	asked map[string]word // what the provider last said, by record
@@ -188,6 +190,7 @@ func (a *Agree) Check(ctx context.Context, _ provision.Step, in provision.Values
 		Type        string   `json:"type"`
 		Values      []string `json:"values"`
 		NameServers []string `json:"name_servers"`
+		Settled     bool     `json:"settled"`
 	}
 	if err := in.Decode(&w); err != nil {
 		return provision.Status{}, err
@@ -197,10 +200,14 @@ func (a *Agree) Check(ctx context.Context, _ provision.Step, in provision.Values
 	}
 	said := make([]string, len(w.NameServers))
 	agreed := make([]bool, len(w.NameServers))
+	question := a.Ask
+	if question == nil {
+		question = Ask
+	}
 	var wg sync.WaitGroup
 	for i, ns := range w.NameServers {
 		wg.Go(func() {
-			set, err := Ask(ctx, ns, w.Name, w.Type)
+			set, err := question(ctx, ns, w.Name, w.Type)
 			switch {
 			case err != nil:
 				said[i] = err.Error()
@@ -223,10 +230,27 @@ func (a *Agree) Check(ctx context.Context, _ provision.Step, in provision.Values
 			seen = said[i]
 		}
 	}
+	if n == len(agreed) && w.Settled {
+		if st, err := a.finished(ctx, w.Zone, w.Name, w.Type); err != nil || st.State != provision.Done {
+			return st, err
+		}
+	}
 	if n == len(agreed) {
 		return provision.Status{State: provision.Done, Out: provision.Values{"servers": n}}, nil
 	}
 	return a.settling(ctx, w.Zone, w.Name, w.Type, fmt.Sprintf("%d of %d agree; %s", n, len(agreed), seen))
+}
+
+// finished asks the provider whether anything of the record is still on its way to the name servers: they may
+// serve the wanted set because an earlier change has not reached them yet.
+func (a *Agree) finished(ctx context.Context, zone, name, typ string) (provision.Status, error) {
+	z, err := a.Zones.zone(zone)
+	if err != nil {
+		return provision.Status{}, err
+	}
+	st, err := z.Settled(ctx, name, typ)
+	st.Again = providerEvery
+	return st, err
 }
 
 // settling asks the provider only when the name servers do not agree, so that its ERROR is not waited out.

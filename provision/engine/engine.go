@@ -54,9 +54,12 @@ type Run struct {
 // Pace of the loop. Handlers may ask for another one through Status.Again.
 const (
 	pollEvery = time.Second
-	// unknownFor is how long an effect of unknown outcome is looked for before it is tried again; eventually
-	// consistent lists have been seen to miss a new server for some seconds.
-	unknownFor  = 15 * time.Second
+	// unknownFor is how long nothing must be seen of an effect of unknown outcome before it is tried again:
+	// looked for and not found, at the beginning of that time and at its end. Eventually consistent lists have
+	// been seen to miss a new server for some seconds, and one empty answer proves nothing.
+	unknownFor = 15 * time.Second
+	// heldEvery is how often the lease is asked for while a handler acts.
+	heldEvery   = time.Second
 	backoffMin  = 250 * time.Millisecond
 	backoffMax  = 10 * time.Second
 	defaultTime = 10 * time.Minute

@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
+	"hash/fnv"
 	"time"
 
 	"github.com/dripstat/failover/provision"
@@ -102,23 +102,29 @@ func (w *worker) drive(ctx context.Context, h Handler, in provision.Values, atte
 	dctx, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
 	var (
-		lookUntil time.Time // an effect of unknown outcome is looked for until then
-		tries     int       // since the last progress, for the backoff
-		lastErr   error
-		waited    bool
+		looking bool      // the effect's outcome is unknown, or reads may lag behind it
+		nothing time.Time // since when nothing was seen of it; zero: it was seen, or not looked for yet
+		tries   int       // since the last progress, for the backoff
+		lastErr error
+		waited  bool
 	)
-	if sent {
-		lookUntil = time.Now().Add(unknownFor)
-	}
+	looking = sent
 	for {
 		st, err := h.Check(dctx, w.step, in)
 		wait := pollEvery
+		switch {
+		case err != nil: // tells nothing
+		case st.State != provision.Absent:
+			nothing = time.Time{}
+		case nothing.IsZero():
+			nothing = time.Now()
+		}
 		switch {
 		case err != nil && provision.ClassOf(err) == provision.Final && ctx.Err() == nil && dctx.Err() == nil:
 			return nil, left, err
 		case err != nil:
 			tries++
-			lastErr, wait = err, backoff(tries, err)
+			lastErr, wait = err, w.backoff(tries, err)
 			w.see(err.Error())
 		case st.State == provision.Done:
 			return st.Out, nil, nil
@@ -127,7 +133,7 @@ func (w *worker) drive(ctx context.Context, h Handler, in provision.Values, atte
 				left = st.Out
 			}
 			return nil, left, &provision.Error{Thing: string(w.step.ID), What: "failed", Said: st.Seen, Class: provision.Final}
-		case st.State == provision.Absent && !time.Now().Before(lookUntil):
+		case st.State == provision.Absent && (!looking || time.Since(nothing) >= unknownFor):
 			if waited && w.stopped() { // nothing of this was begun since the stop was asked for
 				return nil, left, errStopped
 			}
@@ -140,14 +146,12 @@ func (w *worker) drive(ctx context.Context, h Handler, in provision.Values, atte
 			}
 			if doErr == nil {
 				tries, lastErr, wait = 0, nil, 0
-				lookUntil = time.Now().Add(unknownFor) // reads may lag behind an accepted write
+				looking, nothing = true, time.Time{} // reads may lag behind an accepted write
 			} else {
 				tries++
-				lastErr, wait = doErr, backoff(tries, doErr)
+				lastErr, wait = doErr, w.backoff(tries, doErr)
 				w.see(doErr.Error())
-				if provision.ClassOf(doErr) == provision.Unknown {
-					lookUntil = time.Now().Add(unknownFor)
-				}
+				looking, nothing = looking || provision.ClassOf(doErr) == provision.Unknown, time.Time{}
 			}
 		default: // working, or absent while it is looked for
 			if len(st.Out) > 0 {
@@ -183,12 +187,40 @@ func (w *worker) do(ctx, dctx context.Context, h Handler, in provision.Values, a
 	if err := w.run.record(ctx, e); err != nil {
 		return nil, err
 	}
-	doErr = h.Do(dctx, w.step, in)
+	doErr = w.fenced(dctx, h, in)
 	e.Type = provision.StepSent
 	if doErr != nil {
 		e.Error = provision.AsError(string(w.step.ID), doErr)
 	}
 	return doErr, w.run.record(ctx, e)
+}
+
+// fenced lets the handler act only as long as this run may change things: a request that waits, for a rate limit or
+// a slow disk, must not leave after another run has taken over.
+func (w *worker) fenced(ctx context.Context, h Handler, in provision.Values) error {
+	if w.run.Held == nil {
+		return h.Do(ctx, w.step, in)
+	}
+	if err := w.run.Held(); err != nil { // recording the intent may have taken its time
+		return &provision.Error{Thing: string(w.step.ID), What: "it was not sent", Err: err, Class: provision.Transient}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() {
+		t := time.NewTicker(heldEvery)
+		defer t.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-t.C:
+				if w.run.Held() != nil {
+					cancel()
+				}
+			}
+		}
+	}()
+	return h.Do(ctx, w.step, in)
 }
 
 func (w *worker) late(within time.Duration, lastErr error) error {
@@ -241,13 +273,15 @@ func (w *worker) sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// backoff doubles with the tries, jittered by a quarter so that many steps do not return in step;
-// Retry-After goes before it.
-func backoff(tries int, err error) time.Duration {
+// backoff doubles with the tries, and by up to a quarter more so that many steps do not return in step;
+// Retry-After goes before it. The part that differs comes from run and step, so that a run can be repeated exactly.
+func (w *worker) backoff(tries int, err error) time.Duration {
 	var pe *provision.Error
 	if errors.As(err, &pe) && pe.After > 0 {
 		return pe.After
 	}
+	h := fnv.New32a()
+	_, _ = fmt.Fprint(h, w.run.ID, w.step.ID, tries)
 	d := min(backoffMin<<min(tries-1, 10), backoffMax)
-	return d + time.Duration(rand.Int64N(int64(d)/4+1))
+	return d + time.Duration(int64(d)/4*int64(h.Sum32()%1000)/1000)
 }

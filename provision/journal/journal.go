@@ -138,9 +138,12 @@ func Parse(b []byte) ([]provision.Event, error) {
 		if e.V > provision.EventVersion {
 			return out, fmt.Errorf("journal: line %d has version %d; this failover knows %d: use the newer one that wrote it", n, e.V, provision.EventVersion)
 		}
-		if e.Seq != n {
-			return out, fmt.Errorf("journal: line %d has number %d: lines are missing or out of order", n, e.Seq)
+		// A process that lost its lease may have written what it still knew after another had taken over and
+		// gone on from the same number. Its lines are true, and the order of the file is the order that counts.
+		if e.Seq > n {
+			return out, fmt.Errorf("journal: line %d has number %d: lines are missing", n, e.Seq)
 		}
+		e.Seq = n
 		out = append(out, e)
 	}
 }

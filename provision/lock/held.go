@@ -9,10 +9,10 @@ import (
 	"github.com/dripstat/failover/provision/store"
 )
 
-// Strict makes a lease that could not be renewed for its whole life count as lost.
-func (l *Lease) Strict() {
+// Lenient makes a lease that cannot be renewed count as held until someone else is seen to have it.
+func (l *Lease) Lenient() {
 	l.mu.Lock()
-	l.strict = true
+	l.lenient = true
 	l.mu.Unlock()
 }
 
@@ -106,9 +106,18 @@ func (l *Lease) look(ctx context.Context) error {
 	return nil
 }
 
-// Held gives nil while nobody else has the lease. It asks the store, unless that has answered, or failed to,
-// a moment ago: a store that is away stops nobody.
+// late reports whether the lease is about to expire, or has.
+func (l *Lease) late() bool { return !time.Now().Before(l.holder.Expires.Add(-margin)) }
+
+// Held gives nil while the lease is ours. It asks the store, unless that has answered, or failed to, a moment ago.
+// One that came close to its expiry, as on a laptop that slept, is renewed first.
 func (l *Lease) Held() error {
+	l.mu.Lock()
+	late := l.lost == nil && !l.lenient && l.late() && time.Since(l.silent) > Beat
+	l.mu.Unlock()
+	if late {
+		l.renew(context.Background())
+	}
 	l.mu.Lock()
 	ask := l.lost == nil && time.Since(l.sure) > fresh && time.Since(l.silent) > Beat
 	l.mu.Unlock()
@@ -128,7 +137,7 @@ func (l *Lease) Held() error {
 	if l.lost != nil {
 		return l.lost
 	}
-	if l.strict && !time.Now().Before(l.holder.Expires) {
+	if !l.lenient && l.late() {
 		return fmt.Errorf("%w: it could not be renewed since %s", ErrLost, l.holder.Expires.Add(-TTL).Local().Format("15:04:05"))
 	}
 	return nil

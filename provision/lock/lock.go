@@ -4,7 +4,7 @@
 // Whoever holds a lease can say so at any moment (Held); a run asks before every change and stops when
 // the answer is no. A lease of another is never deleted; an expired one is taken over, and that is told. A
 // live one is taken over only by Take, which names its holder. A lease that could not be renewed because the
-// store is away is not lost: it is lost when someone else has it, unless Strict asks for more.
+// store is away counts as lost shortly before another may take it, unless Lenient asks for less.
 package lock
 
 import (
@@ -73,6 +73,10 @@ const (
 	askTime = 3 * time.Second
 )
 
+// margin is how long before its expiry a lease counts as lost: what was begun under it has to be called back before
+// another may take it over, and two clocks are never quite the same.
+const margin = 5 * time.Second
+
 // Lease is held by this process.
 type Lease struct {
 	store  Store
@@ -82,14 +86,14 @@ type Lease struct {
 	gone   chan struct{}
 	asking sync.Mutex // one question at a time: answers must not overtake each other
 
-	mu     sync.Mutex
-	holder Holder
-	raw    []byte
-	strict bool
-	lost   error
-	sure   time.Time // when the store last said that it is ours
-	silent time.Time // when the store last did not answer
-	missed func(error)
+	mu      sync.Mutex
+	holder  Holder
+	raw     []byte
+	lenient bool
+	lost    error
+	sure    time.Time // when the store last said that it is ours
+	silent  time.Time // when the store last did not answer
+	missed  func(error)
 
 	// TakenFrom is the holder that this lease follows, if one had not let go: an expired one, or, where
 	// TakenLive, one that was at work.

@@ -51,7 +51,10 @@ func (c *Cloud) checkServer(ctx context.Context, a serverArgs) (provision.Status
 		if seen, ok := w.expected(a.Slot, at, c.isGone); ok {
 			return provision.Status{State: provision.Working, Seen: seen, Again: again}, nil
 		}
-		return absent()
+		// A list that is empty, or behind, does not undo an answer: the server itself is asked for.
+		if s, ok, err = c.own(ctx, w.answeredWith(a.Slot)); err != nil || !ok {
+			return provision.Status{State: provision.Absent}, err
+		}
 	}
 	// The id goes along from the first: an attempt that runs out of time is cleared away by it.
 	st := provision.Status{State: provision.Working, Out: provision.Values{"id": s.ID}, Seen: s.seen() + note, Again: again}
@@ -91,6 +94,15 @@ func (c *Cloud) pick(list []server, slot string) (s server, note string, ok bool
 		note = fmt.Sprintf(" [%d servers carry this slot; %s is taken, %s is not]", len(mine), mine[0].ID, mine[1].ID)
 	}
 	return mine[0], note, true
+}
+
+// own reads the server that a create of ours was answered with, unless it is gone.
+func (c *Cloud) own(ctx context.Context, id string) (server, bool, error) {
+	if id == "" || c.isGone(id) {
+		return server{}, false, nil
+	}
+	s, ok, err := c.server(ctx, id)
+	return s, ok && !s.going(), err
 }
 
 func boolCompare(a, b bool) int {

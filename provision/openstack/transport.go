@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptrace"
@@ -201,10 +200,15 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		if asked {
 			back = 100 * time.Millisecond
 		}
-		if err := sleep(ctx, back/2+rand.N(back/2+1)); err != nil {
+		if err := sleep(ctx, back/2+t.spread(back/2)); err != nil {
 			return resp, err
 		}
 	}
+}
+
+// spread gives a part of d that differs from request to request. It is no chance, so that tests repeat exactly.
+func (t *transport) spread(d time.Duration) time.Duration {
+	return d * time.Duration(t.sent.Load()*618%1000) / 1000
 }
 
 // once sends the request and reads the whole answer, within the timeout of one request.

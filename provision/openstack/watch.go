@@ -203,6 +203,13 @@ func (w *watch) unanswered(slot string) {
 	delete(w.mine, slot)
 }
 
+// answeredWith gives the id of the slot's server, where our own create was answered with one.
+func (w *watch) answeredWith(slot string) string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.mine[slot].id
+}
+
 // expected says why a slot that a list of time at lacks may have a server all the same.
 func (w *watch) expected(slot string, at time.Time, gone func(string) bool) (string, bool) {
 	w.mu.Lock()

@@ -63,6 +63,7 @@ type RRset struct {
 	TTL              int
 	Values           []string
 	Status           string
+	Leaving          bool // designate is deleting it
 }
 
 // Snapshot returns the state of now.
@@ -123,7 +124,7 @@ func (c *Cloud) Snapshot() (s Snapshot) {
 			if rs.last.pending(now) {
 				status = "PENDING"
 			}
-			s.Designate = append(s.Designate, RRset{z.name, rs.name, rs.kind, rs.ttlOr(z.ttl), slices.Clone(rs.values), status})
+			s.Designate = append(s.Designate, RRset{z.name, rs.name, rs.kind, rs.ttlOr(z.ttl), slices.Clone(rs.values), status, rs.gone})
 		}
 		for key, d := range z.served {
 			s.Served = append(s.Served, RRset{Zone: z.name, Name: key.name, Type: key.kind, TTL: d.ttl, Values: slices.Clone(d.values)})

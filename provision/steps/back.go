@@ -33,7 +33,7 @@ func Back(g provision.Graph, events []provision.Event, run provision.RunID, remo
 		if was, ok := g.Step(agree); ok {
 			out.Steps = append(out.Steps, provision.Step{ID: agree, Kind: DNSAgree, Needs: []provision.StepID{restore.ID},
 				With: map[string]provision.Arg{"zone": was.With["zone"], "name": was.With["name"], "type": was.With["type"],
-					"name_servers": was.With["name_servers"], "values": provision.Lit(old.Values)},
+					"name_servers": was.With["name_servers"], "values": provision.Lit(old.Values), "settled": provision.Lit(true)},
 				Within: was.Within, Expect: was.Expect, Say: was.Say})
 		} else {
 			agree = restore.ID
@@ -49,10 +49,12 @@ func Back(g provision.Graph, events []provision.Event, run provision.RunID, remo
 	}
 	if remove {
 		for _, s := range Reverse(g, events, run).Steps {
-			if s.Kind == DNSRestore {
+			if s.Kind == DNSRestore || s.Kind == DNSAgree {
 				continue
 			}
-			s.Needs = slices.DeleteFunc(s.Needs, func(n provision.StepID) bool { return strings.HasPrefix(string(n), "restore/") })
+			s.Needs = slices.DeleteFunc(s.Needs, func(n provision.StepID) bool {
+				return strings.HasPrefix(string(n), "restore/") || strings.HasPrefix(string(n), "agree/")
+			})
 			s.Needs = append(s.Needs, drained...)
 			out.Steps = append(out.Steps, s)
 		}

@@ -2,6 +2,7 @@ package steps
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -31,6 +32,10 @@ func Reverse(g provision.Graph, events []provision.Event, run provision.RunID) p
 		restores = append(restores, id)
 		out.Steps = append(out.Steps, provision.Step{ID: id, Kind: DNSRestore, With: with, Within: provision.Duration(2 * time.Minute),
 			Expect: provision.Duration(2 * time.Second), Say: provision.Say{Stage: provision.StageRestore, Thing: s.Say.Thing, Detail: "to " + oldText(oldSet(s))}})
+		if agree, ok := agreed(g, s, id); ok {
+			restores = append(restores, agree.ID)
+			out.Steps = append(out.Steps, agree)
+		}
 	}
 	undo := map[provision.StepID]provision.StepID{} // by the step that is undone
 	for _, s := range slices.Backward(g.Steps) {
@@ -53,6 +58,23 @@ func Reverse(g provision.Graph, events []provision.Event, run provision.RunID) p
 	return out
 }
 
+// agreed waits, after a moved set was restored, until every name server serves the old one again: what they still
+// name must not be removed. moved is the step that is undone.
+func agreed(g provision.Graph, moved provision.Step, restore provision.StepID) (provision.Step, bool) {
+	for _, a := range g.Steps {
+		if moved.Kind != DNSMove || a.Kind != DNSAgree || !slices.Contains(a.Needs, moved.ID) {
+			continue
+		}
+		with := maps.Clone(a.With)
+		with["values"] = provision.Lit(oldSet(moved).Values)
+		with["settled"] = provision.Lit(true) // the move itself may still be on its way to them
+		servers := strings.Join(provision.Values{"at": a.With["name_servers"].Is}.List("at"), ", ")
+		return provision.Step{ID: a.ID, Kind: DNSAgree, Needs: []provision.StepID{restore}, With: with, Within: a.Within, Expect: a.Expect,
+			Say: provision.Say{Stage: provision.StageRestore, Thing: a.Say.Thing, Detail: "until " + servers + " serve it"}}, true
+	}
+	return provision.Step{}, false
+}
+
 // effects gives the last outputs of each step, and which steps may have had an effect.
 func effects(events []provision.Event) (map[provision.StepID]provision.Values, map[provision.StepID]bool) {
 	outputs := map[provision.StepID]provision.Values{}
@@ -65,6 +87,8 @@ func effects(events []provision.Event) (map[provision.StepID]provision.Values, m
 			if len(e.Out) > 0 {
 				outputs[e.Step], touched[e.Step] = e.Out, true
 			}
+		case provision.StepCleared: // what a later attempt makes has another id, which its answer will tell
+			delete(outputs, e.Step)
 		}
 	}
 	return outputs, touched

@@ -246,11 +246,11 @@ func TestReverse(t *testing.T) {
 	}
 	golden(t, "full-reversed", rev)
 	for _, s := range rev.Steps {
-		if s.Kind == DNSRestore {
+		if s.Kind == DNSRestore || s.Kind == DNSAgree {
 			continue
 		}
 		for _, r := range rev.Steps {
-			if r.Kind == DNSRestore && !before(rev, r.ID, s.ID) {
+			if (r.Kind == DNSRestore || r.Kind == DNSAgree) && !before(rev, r.ID, s.ID) {
 				t.Errorf("%s may go before %s: a name would point at nothing", s.ID, r.ID)
 			}
 		}
@@ -347,5 +347,19 @@ func TestGraphCheck(t *testing.T) {
 		if (err == nil) != (tt.err == "") || err != nil && !strings.Contains(err.Error(), tt.err) {
 			t.Errorf("%s: %v, want %q", tt.name, err, tt.err)
 		}
+	}
+}
+
+// An id that a failed attempt left is not that of the next attempt, which was sent and never answered.
+func TestReverseOfAnUnansweredAttempt(t *testing.T) {
+	plan, facts := fullPlan()
+	g := build(t, plan, facts)
+	s := provision.StepID("server/collector-1")
+	rev := Reverse(g, []provision.Event{
+		{Type: provision.StepIntent, Step: s, Attempt: 1}, {Type: provision.StepFailed, Step: s, Attempt: 1, Out: provision.Values{"id": "first"}},
+		{Type: provision.StepCleared, Step: s, Attempt: 1}, {Type: provision.StepIntent, Step: s, Attempt: 2},
+	}, run)
+	if len(rev.Steps) != 1 || rev.Steps[0].With["id"].Is != nil || rev.Steps[0].With["slot"].Is != "collector-1" {
+		t.Errorf("%+v", rev.Steps)
 	}
 }

@@ -62,9 +62,6 @@ func (a *App) lease(ctx context.Context, k *keep, service string, me lock.Holder
 	held := (*lock.HeldError)(nil)
 	switch {
 	case err == nil:
-		if o.require {
-			shared.Strict()
-		}
 		l.share(shared)
 	case errors.As(err, &held):
 		l.release(ctx)
@@ -122,6 +119,9 @@ func (l *leases) share(got *lock.Lease) {
 	l.add(got)
 	l.keep.shared.Fence(lock.Key(l.service), got.Mine)
 	got.Missed(l.keep.mirror.Miss)
+	if !l.keep.require {
+		got.Lenient()
+	}
 }
 
 func (l *leases) lose(err error) {

@@ -27,6 +27,7 @@ type performance struct {
 	options  storeOptions
 	json     bool
 	past     []provision.Event
+	known    int // events of the run that graph undoes, when graph was made
 	findings []provision.Finding
 	planPath string
 }
@@ -103,12 +104,8 @@ func (a *App) open(ctx context.Context, p *performance, lease *leases, first pro
 		first.Type, first.Graph = provision.RunResumed, nil
 	}
 	for try := 0; ; try++ {
-		if first.Type == provision.RunResumed {
-			past, err := journal.Read(ctx, p.store.runs, p.graph.Service, p.id)
-			if err != nil {
-				return nil, nil, err
-			}
-			p.past = past
+		if err := p.takeUp(ctx); err != nil {
+			return nil, nil, err
 		}
 		j := journal.Open(p.store.runs, p.graph.Service, p.id, len(p.past))
 		e, err := j.Append(ctx, first)
@@ -130,6 +127,22 @@ func (a *App) open(ctx context.Context, p *performance, lease *leases, first pro
 		}
 		return j, opening, nil
 	}
+}
+
+// takeUp looks at the journal once more, now that nobody else can write to it: another process may have gone on
+// with the run since it was read, or begun to undo it.
+func (p *performance) takeUp(ctx context.Context) (err error) {
+	switch service := p.graph.Service; {
+	case p.graph.Of != "" && len(p.past) == 0:
+		return wentOn(journal.Abandon(ctx, p.store.runs, service, p.graph.Of, p.id, p.known), p.graph.Of)
+	case len(p.past) > 0:
+		p.past, err = journal.Resume(ctx, p.store.runs, service, p.id)
+		var undone *journal.AbandonedError
+		if errors.As(err, &undone) {
+			return usage("failover abandon "+p.id.Short()+" goes on with that; a new run starts afresh", "%v", undone)
+		}
+	}
+	return err
 }
 
 // either gives a channel that closes when one of two does.

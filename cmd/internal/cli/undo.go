@@ -2,12 +2,16 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"os"
 
 	"github.com/spf13/cobra"
 
 	"github.com/dripstat/failover/cmd/internal/view"
 	"github.com/dripstat/failover/provision"
+	"github.com/dripstat/failover/provision/journal"
+	"github.com/dripstat/failover/provision/lock"
 	"github.com/dripstat/failover/provision/steps"
 )
 
@@ -78,6 +82,11 @@ func (o *undoOptions) run(ctx context.Context, prefix, question string, build fu
 	}
 	g := build(p)
 	if len(g.Steps) == 0 {
+		if !o.dryRun {
+			if err := a.giveUp(ctx, st, p, o.store); err != nil {
+				return err
+			}
+		}
 		_, _ = fmt.Fprintf(a.Out, "run %s changed nothing that is still there\n", p.entry.Run.Short())
 		return nil
 	}
@@ -92,5 +101,25 @@ func (o *undoOptions) run(ctx context.Context, prefix, question string, build fu
 			return err
 		}
 	}
-	return a.perform(ctx, performance{site: s, graph: g, id: newRunID(), head: h, store: st, options: o.store, json: o.shared.json, planPath: p.plan})
+	return a.perform(ctx, performance{site: s, graph: g, id: newRunID(), head: h, store: st, options: o.store, json: o.shared.json, known: len(p.events), planPath: p.plan})
+}
+
+// giveUp marks a run that has nothing to undo, so that nobody goes on with it after it was said that nothing is left.
+func (a *App) giveUp(ctx context.Context, st *keep, p past, o storeOptions) error {
+	who, host := identity()
+	me := lock.Holder{Owner: who, Host: host, PID: os.Getpid(), Command: "abandon", Run: p.entry.Run}
+	lease, err := a.lease(ctx, st, p.graph.Service, me, o, false)
+	if err != nil {
+		return err
+	}
+	defer lease.release(ctx)
+	return wentOn(journal.Abandon(ctx, st.runs, p.graph.Service, p.entry.Run, p.entry.Run, len(p.events)), p.entry.Run)
+}
+
+// wentOn explains why nothing was undone of a run that another process went on with meanwhile.
+func wentOn(err error, run provision.RunID) error {
+	if errors.Is(err, journal.ErrWentOn) {
+		return usage("type the command again to see it as it is now", "run %s went on meanwhile; nothing was undone", run.Short())
+	}
+	return err
 }

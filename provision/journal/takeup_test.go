@@ -1,0 +1,36 @@
+package journal
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/dripstat/failover/provision"
+)
+
+// A run whose undoing has begun is not gone on with, and is not undone by what was known of it before.
+func TestTakeUp(t *testing.T) {
+	ctx := t.Context()
+	m := &memory{}
+	j := Open(m, "dripstat", "01RUN", 0)
+	for range 2 {
+		if _, err := j.Append(ctx, provision.Event{V: 1, Type: provision.Note}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if events, err := Resume(ctx, m, "dripstat", "01RUN"); err != nil || len(events) != 2 {
+		t.Fatal(events, err)
+	}
+	if err := Abandon(ctx, m, "dripstat", "01RUN", "01UNDO", 1); !errors.Is(err, ErrWentOn) {
+		t.Errorf("made from one event of two: %v", err)
+	}
+	if err := Abandon(ctx, m, "dripstat", "01RUN", "01UNDO", 2); err != nil {
+		t.Fatal(err)
+	}
+	var undone *AbandonedError
+	if _, err := Resume(ctx, m, "dripstat", "01RUN"); !errors.As(err, &undone) || undone.By != "01UNDO" {
+		t.Errorf("an abandoned run goes on: %v", err)
+	}
+	if err := Abandon(ctx, m, "dripstat", "01RUN", "01AGAIN", 3); err != nil {
+		t.Errorf("an undoing that died cannot be begun anew: %v", err)
+	}
+}

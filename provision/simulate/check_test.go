@@ -1,0 +1,222 @@
+package simulate
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/dripstat/failover/provision"
+	"github.com/dripstat/failover/provision/journal"
+	"github.com/dripstat/failover/provision/sandbox"
+	"github.com/dripstat/failover/provision/steps"
+)
+
+// permitted checks, as a change arrives at the cloud, that its intent is on the disk.
+func (w *world) permitted(p *process, c class) {
+	noun, verb, _ := strings.Cut(string(c.kind), ".")
+	ok := false
+	p.mu.Lock()
+	for id, kind := range p.intents {
+		n, v, _ := strings.Cut(string(kind), ".")
+		ok = ok || n == noun && (noun == "dns" || (v == "delete") == (verb == "delete")) && (c.slot == "" || strings.HasSuffix(string(id), "/"+c.slot))
+	}
+	p.mu.Unlock()
+	if !ok {
+		w.wrong("%s was sent without a recorded intent", c.what)
+	}
+}
+
+// fenced checks, as a change leaves the process, that it holds the lease.
+func (w *world) fenced(p *process, c class) {
+	if h := w.store.holder(); h.PID != p.n || !time.Now().Before(h.Expires) {
+		w.wrong("%s was sent without the lease", c.what)
+	}
+}
+
+// changed checks what a change has made of DNS.
+func (w *world) changed(p *process, c class) {
+	snap := w.box.Snapshot()
+	for name, old := range w.old {
+		w.checkRecord(p, snap, name, old)
+	}
+}
+
+// checkRecord: a record holds the old set, or the new one, whose every address was proven moments before.
+func (w *world) checkRecord(p *process, snap sandbox.Snapshot, name string, old provision.RRset) {
+	for where, sets := range map[string][]sandbox.RRset{"designate": snap.Designate, "the name server": snap.Served} {
+		values := valuesOf(sets, name)
+		if slices.Equal(values, slices.Sorted(slices.Values(old.Values))) {
+			continue
+		}
+		slots := map[string]bool{}
+		for _, a := range values {
+			s, ok := serverAt(snap, a)
+			if !ok || s.Status != "ACTIVE" {
+				w.wrong("%s holds %s for %s, where no server of ours lives", where, addressText(a), name)
+				continue
+			}
+			slots[s.Metadata[provision.TagSlot]] = true
+		}
+		if len(slots) != w.plan.Servers[0].Count || len(values) != len(slots) {
+			w.wrong("%s holds neither the old nor the new set for %s: %d of %d", where, name, len(values), w.plan.Servers[0].Count)
+		}
+	}
+	_ = p
+}
+
+func addressText(a string) string {
+	if strings.HasPrefix(a, "127.") {
+		return "an address"
+	}
+	return a
+}
+
+// moved checks the moment at which a set is written: every new address was proven by this very process.
+func (w *world) moved(p *process, values []string) {
+	if w.plan.Servers[0].Ready == nil {
+		return
+	}
+	for _, a := range values {
+		if strings.HasPrefix(a, "203.0.113.") {
+			continue
+		}
+		p.mu.Lock()
+		at, ok := p.proven[a]
+		p.mu.Unlock()
+		if !ok {
+			w.wrong("DNS was given an address that %s", "this process has not proven")
+			continue
+		}
+		w.mu.Lock()
+		w.oldest = max(w.oldest, time.Since(at))
+		w.mu.Unlock()
+		if time.Since(at) > freshness {
+			w.wrong("DNS was given an address whose proof is too old")
+		}
+	}
+}
+
+// freshness is what moments before means.
+const freshness = 3 * time.Minute
+
+func valuesOf(sets []sandbox.RRset, name string) []string {
+	for _, s := range sets {
+		if s.Name == name && s.Type == "A" && !s.Leaving {
+			return slices.Sorted(slices.Values(s.Values))
+		}
+	}
+	return nil
+}
+
+// ours gives the servers that carry the run, by slot.
+func (w *world) ours(snap sandbox.Snapshot) map[string][]sandbox.ServerState {
+	out := map[string][]sandbox.ServerState{}
+	for _, s := range snap.Servers {
+		if s.Metadata[provision.TagRun] == string(w.run) && s.TaskState != "deleting" {
+			slot := s.Metadata[provision.TagSlot]
+			out[slot] = append(out[slot], s)
+		}
+	}
+	return out
+}
+
+// checkDone: the run said that it is done.
+func (w *world) checkDone() {
+	time.Sleep(time.Minute) // what was on the wire has arrived, and the name servers lag no more
+	snap := w.box.Snapshot()
+	ours := w.ours(snap)
+	var want []string
+	for _, slot := range w.plan.Servers[0].Slots() {
+		if n := len(ours[slot]); n != 1 {
+			w.wrong("done with %d servers for one slot", n)
+			continue
+		}
+		s := ours[slot][0]
+		if s.Status != "ACTIVE" {
+			w.wrong("done with a server in %s", s.Status)
+		}
+		want = append(want, s.Addresses...)
+	}
+	for name := range w.old {
+		for where, sets := range map[string][]sandbox.RRset{"designate": snap.Designate, "the name server": snap.Served} {
+			have := valuesOf(sets, name)
+			if len(have) != w.plan.Servers[0].Count {
+				w.wrong("done, but %s holds %d addresses for %s", where, len(have), name)
+			}
+			for _, a := range have {
+				if !slices.Contains(want, a) {
+					w.wrong("done, but %s holds another address for %s", where, name)
+				}
+			}
+		}
+	}
+}
+
+// checkLedTo: the run ended, or will go no further; whatever is there is what its journal leads to.
+func (w *world) checkLedTo() {
+	snap := w.box.Snapshot()
+	events, err := journal.Parse(w.store.read(journal.Key(service, w.run)))
+	if err != nil {
+		w.wrong("the journal cannot be read: %v", err)
+		return
+	}
+	led := map[string]bool{}
+	if len(events) > 0 && events[0].Graph != nil {
+		for _, s := range steps.Reverse(*events[0].Graph, events, w.run).Steps {
+			led[string(s.Kind)+" "+fmt.Sprint(s.With["slot"].Is)] = true
+		}
+	}
+	for slot := range w.ours(snap) {
+		if !led["server.delete "+slot] {
+			w.wrong("a server of slot %s is there that the journal does not lead to", slot)
+		}
+	}
+	for _, s := range snap.Servers {
+		if s.Metadata[provision.TagRun] == "" || s.Metadata[provision.TagSlot] == "" {
+			w.wrong("a server is there without tags")
+		}
+	}
+	for name, old := range w.old {
+		w.checkRecord(nil, snap, name, old)
+	}
+}
+
+// checkNothing: the run was abandoned.
+func (w *world) checkNothing() {
+	time.Sleep(time.Minute)
+	snap := w.box.Snapshot()
+	mark := strings.ToLower(string(w.run))
+	for slot, list := range w.ours(snap) {
+		w.wrong("abandoned, but %d servers of %s are left", len(list), slot)
+	}
+	for _, f := range snap.FloatingIPs {
+		w.wrong("abandoned, but floating IP %s is left", f.Description)
+	}
+	for what, list := range map[string][]sandbox.GroupState{"security group": snap.SecurityGroups, "server group": snap.ServerGroups} {
+		for _, g := range list {
+			if strings.Contains(g.Name, mark) {
+				w.wrong("abandoned, but a %s is left", what)
+			}
+		}
+	}
+	if len(snap.KeyPairs) > 0 {
+		w.wrong("abandoned, but a key pair is left")
+	}
+	if len(snap.Ports) > 0 {
+		w.wrong("abandoned, but a port is left")
+	}
+	for name, old := range w.old {
+		for where, sets := range map[string][]sandbox.RRset{"designate": snap.Designate, "the name server": snap.Served} {
+			have := provision.RRset{}
+			for _, s := range sets {
+				if s.Name == name && s.Type == "A" && !s.Leaving {
+					have.TTL, have.Values = s.TTL, slices.Sorted(slices.Values(s.Values))
+				}
+			}
+			if !slices.Equal(have.Values, slices.Sorted(slices.Values(old.Values))) || have.TTL != old.TTL && where == "designate" {
+				w.wrong("abandoned, but %s holds %d values with TTL %d for %s, not %d with %d", where, len(have.Values), have.TTL, name, len(old.Values), old.TTL)
+			}
+		}
+	}
+}

@@ -1,0 +1,282 @@
+package simulate
+
+import (
+	"context"
+	"hash/fnv"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/dripstat/failover/provision"
+	"github.com/dripstat/failover/provision/deliver"
+	"github.com/dripstat/failover/provision/dns"
+	"github.com/dripstat/failover/provision/dns/designate"
+	"github.com/dripstat/failover/provision/engine"
+	"github.com/dripstat/failover/provision/openstack"
+	"github.com/dripstat/failover/provision/sandbox"
+	"github.com/dripstat/failover/provision/steps"
+	"github.com/dripstat/failover/provision/verify"
+	"github.com/dripstat/failover/secrets"
+)
+
+// handlers wires one process as cmd does, with nothing of any process before it.
+func (p *process) handlers(id provision.RunID) (map[provision.Kind]engine.Handler, func(), error) {
+	w := p.w
+	cloud, err := openstack.New("main", provision.OpenStack{Entry: "main"}, region, openstack.Options{CloudsYAML: w.box.CloudsYAML("main"),
+		RoundTripper: p, Avoid: []string{"IAD"}, Env: func(string) (string, bool) { return "", false }})
+	if err != nil {
+		return nil, nil, err
+	}
+	zones := dns.Zones{"public": &lateZone{cloud: cloud, turn: make(chan struct{}, 1)}}
+	keeper := &deliver.Keeper{Fetch: func(context.Context, string) (*secrets.Certificate, error) {
+		c, _, err := edge()
+		return c, err
+	}}
+	m := map[provision.Kind]engine.Handler{
+		steps.DNSLower:   dns.Lower(zones),
+		steps.DNSMove:    dns.Move(zones),
+		steps.DNSRestore: dns.Restore(zones),
+		steps.DNSAgree:   &dns.Agree{Zones: zones, Ask: p.ask},
+		steps.HookRun:    &once{p: p, name: "hook", fails: 30},
+	}
+	if w.crypto {
+		prove := &verify.Prove{Dial: p.dial}
+		m[steps.LoginCreate] = deliver.LoginCreate{Keeper: keeper}
+		m[steps.CertificateFetch] = deliver.CertificateFetch{Keeper: keeper}
+		m[steps.CertificateDeliver] = &deliver.Deliver{Keeper: keeper, Dial: p.dial}
+		m[steps.ServiceProve] = &watched{p, prove}
+		m[steps.ServiceConfirm] = &verify.Confirm{Prove: verify.Prove{Dial: p.dial}, Lookup: p.ask}
+	} else {
+		m[steps.LoginCreate] = &once{p: p, name: "login", out: provision.Values{"public_key": publicKey}}
+		m[steps.CertificateFetch] = &once{p: p, name: "fetch", echo: "fingerprint"}
+		m[steps.CertificateDeliver] = &once{p: p, name: "deliver", echo: "fingerprint", flaky: true}
+		m[steps.ServiceProve] = &watched{p, &proof{p: p}}
+		m[steps.ServiceConfirm] = &proof{p: p}
+	}
+	for kind, h := range openstack.Handlers(openstack.Clouds{"main": cloud}) {
+		m[kind] = h
+	}
+	w.without.handlers(m)
+	for kind, h := range m {
+		m[kind] = apart{h}
+	}
+	return m, func() { cloud.Close(); keeper.Forget() }, nil
+}
+
+const publicKey = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl failover"
+
+func (p *process) dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	if p.gone() {
+		return nil, errGone
+	}
+	if r := p.w.dice("dial"); p.w.strikes(r) {
+		return nil, reset()
+	}
+	conn, err := p.w.box.Dial(ctx, network, addr)
+	if err == nil {
+		context.AfterFunc(p.ctx, func() { conn.Close() })
+	}
+	return conn, err
+}
+
+// ask is the name server, over the network.
+func (p *process) ask(ctx context.Context, server, name, typ string) (provision.RRset, error) {
+	set := provision.RRset{Name: name, Type: typ}
+	if p.gone() {
+		return set, errGone
+	}
+	if r := p.w.dice("ask"); p.w.strikes(r) {
+		if err := p.wait(ctx, 2*time.Second); err != nil {
+			return set, err
+		}
+		return set, &provision.Error{What: "name server " + server + " does not answer", Class: provision.Transient}
+	}
+	for _, s := range p.w.box.Snapshot().Served {
+		if s.Name == name && s.Type == typ {
+			set.TTL, set.Values = s.TTL, slices.Sorted(slices.Values(s.Values))
+		}
+	}
+	return set, nil
+}
+
+// lateZone opens designate at the first use, as cmd does.
+type lateZone struct {
+	cloud *openstack.Cloud
+	turn  chan struct{} // not a mutex: virtual time stands still while one is waited for
+	zone  dns.Zone
+}
+
+func (l *lateZone) get(ctx context.Context) (dns.Zone, error) {
+	l.turn <- struct{}{}
+	defer func() { <-l.turn }()
+	if l.zone == nil {
+		sc, err := l.cloud.DNS(ctx)
+		if err != nil {
+			return nil, err
+		}
+		l.zone = designate.New(sc, zone)
+	}
+	return l.zone, nil
+}
+
+func (l *lateZone) Get(ctx context.Context, name, typ string) (provision.RRset, error) {
+	z, err := l.get(ctx)
+	if err != nil {
+		return provision.RRset{}, err
+	}
+	return z.Get(ctx, name, typ)
+}
+
+func (l *lateZone) Set(ctx context.Context, old, next provision.RRset) error {
+	z, err := l.get(ctx)
+	if err != nil {
+		return err
+	}
+	return z.Set(ctx, old, next)
+}
+
+func (l *lateZone) Settled(ctx context.Context, name, typ string) (provision.Status, error) {
+	z, err := l.get(ctx)
+	if err != nil {
+		return provision.Status{}, err
+	}
+	return z.Settled(ctx, name, typ)
+}
+
+func (l *lateZone) NameServers(context.Context) ([]string, error) { return nil, nil }
+
+// once is a step whose effect lives in the process: a hook, a key in memory, a delivery.
+type once struct {
+	p     *process
+	name  string
+	out   provision.Values
+	echo  string // this argument is the output
+	fails int    // per thousand, for good
+	flaky bool
+
+	mu   sync.Mutex
+	done map[provision.StepID]bool
+}
+
+func (h *once) Check(_ context.Context, s provision.Step, in provision.Values) (provision.Status, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !h.done[s.ID] {
+		return provision.Status{State: provision.Absent}, nil
+	}
+	out := h.out
+	if h.echo != "" {
+		out = provision.Values{h.echo: in[h.echo]}
+	}
+	return provision.Status{State: provision.Done, Out: out}, nil
+}
+
+func (h *once) Do(ctx context.Context, s provision.Step, _ provision.Values) error {
+	r := h.p.w.dice(h.name)
+	if h.fails > 0 && r.IntN(1000) < h.fails {
+		return &provision.Error{What: "the hook failed", Class: provision.Final}
+	}
+	if h.flaky && h.p.w.strikes(r) {
+		return &provision.Error{What: "sshd does not answer yet", Class: provision.Transient}
+	}
+	if err := h.p.wait(ctx, span(r, 0, 2*time.Second)); err != nil {
+		return err
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.done == nil {
+		h.done = map[provision.StepID]bool{}
+	}
+	h.done[s.ID] = true
+	return nil
+}
+
+// proof is verify without cryptography: a server answers once it has been up for a moment.
+type proof struct{ p *process }
+
+func (h *proof) Do(context.Context, provision.Step, provision.Values) error { return nil }
+
+func (h *proof) Check(_ context.Context, _ provision.Step, in provision.Values) (provision.Status, error) {
+	r := h.p.w.dice("prove")
+	if h.p.w.strikes(r) {
+		return provision.Status{State: provision.Working, Seen: "does not answer"}, nil
+	}
+	snap := h.p.w.box.Snapshot()
+	for _, a := range in.List("addresses") {
+		if s, ok := serverAt(snap, a); !ok || s.Status != "ACTIVE" || time.Since(s.Created) < h.p.w.settled() {
+			return provision.Status{State: provision.Working, Seen: a + " does not accept a connection", Again: time.Second}, nil
+		}
+	}
+	return provision.Status{State: provision.Done, Out: provision.Values{"proven": strings.Join(in.List("addresses"), " ")}}, nil
+}
+
+func (w *world) settled() time.Duration { return 3 * time.Second }
+
+func serverAt(snap sandbox.Snapshot, address string) (sandbox.ServerState, bool) {
+	for _, s := range snap.Servers {
+		if slices.Contains(s.Addresses, address) && s.TaskState != "deleting" {
+			return s, true
+		}
+	}
+	return sandbox.ServerState{}, false
+}
+
+// watched notes what was proven, and when.
+type watched struct {
+	p *process
+	engine.Handler
+}
+
+func (h *watched) Check(ctx context.Context, s provision.Step, in provision.Values) (provision.Status, error) {
+	st, err := h.Handler.Check(ctx, s, in)
+	if err == nil && st.State == provision.Done {
+		h.p.mu.Lock()
+		for _, a := range in.List("addresses") {
+			h.p.proven[a] = time.Now()
+		}
+		h.p.mu.Unlock()
+	}
+	return st, err
+}
+
+// apart lets no two steps look again in the same instant: what happens at once has no order, and could not be
+// repeated.
+type apart struct{ engine.Handler }
+
+func (a apart) Check(ctx context.Context, s provision.Step, in provision.Values) (provision.Status, error) {
+	st, err := a.Handler.Check(ctx, s, in)
+	if st.Again <= 0 {
+		st.Again = time.Second
+	}
+	st.Again = max(st.Again, 400*time.Millisecond) // name servers are asked more often than a simulation needs
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(s.ID))
+	st.Again += time.Duration(h.Sum32()%9973) * time.Microsecond
+	return st, err
+}
+
+var keys struct {
+	sync.Mutex
+	ca         []byte
+	chain, key []byte
+}
+
+// edge gives a copy of the one certificate of all seeds. It is made inside a bubble, whose clock it is valid by.
+func edge() (*secrets.Certificate, string, error) {
+	keys.Lock()
+	defer keys.Unlock()
+	if keys.ca == nil {
+		ca, err := sandbox.NewCA()
+		if err != nil {
+			return nil, "", err
+		}
+		if keys.chain, keys.key, err = ca.IssueFor(24*365*time.Hour, "www."+zone); err != nil {
+			return nil, "", err
+		}
+		keys.ca = ca.PEM()
+	}
+	c, err := secrets.ParseCertificate(slices.Clone(keys.chain), slices.Clone(keys.key))
+	return c, string(keys.ca), err
+}
