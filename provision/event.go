@@ -23,6 +23,7 @@ type EventType string
 const (
 	RunStarted  EventType = "run.started"  // Graph, User, Host
 	RunResumed  EventType = "run.resumed"  // User, Host
+	LeaseTaken  EventType = "lease.taken"  // Message; User, Host: whose lock it was
 	StepIntent  EventType = "step.intent"  // about to send what changes something
 	StepSent    EventType = "step.sent"    // it was answered; Error when it was refused or its fate is unknown
 	StepSeen    EventType = "step.seen"    // progress; not journaled

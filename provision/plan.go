@@ -48,7 +48,17 @@ type Plan struct {
 
 // Store says where journals and leases are kept.
 type Store struct {
-	Dir string // file store; empty: the user's state directory
+	Dir  string // file store; empty: the user's state directory
+	Etcd *Etcd  // beside it, what a team shares
+}
+
+// Etcd is a cluster that keeps journals and leases for everyone.
+type Etcd struct {
+	Endpoints     []string // URLs
+	CA, Cert, Key string   // PEM files
+	Username      string
+	Password      secrets.Value
+	Prefix        string // of every key; empty: "failover/"
 }
 
 // Cloud is one set of credentials. Exactly one of the pointers is set.

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/dripstat/failover/provision"
+	"github.com/dripstat/failover/provision/store"
 )
 
 // Store is what a journal needs of a store.
@@ -94,8 +95,11 @@ func (j *Journal) flush(ctx context.Context) {
 			err = j.store.Append(wctx, j.key, b)
 			cancel()
 			if err != nil {
-				err = &provision.Error{Thing: "journal", What: "cannot record the run in " + j.key, Err: err,
-					Hint: "make room or mend the folder, then: failover resume"}
+				hint := "make room or mend the folder, then: failover resume"
+				if errors.Is(err, store.ErrChanged) || errors.Is(err, store.ErrAway) {
+					hint = "failover status --follow shows who is at work; then: failover resume"
+				}
+				err = &provision.Error{Thing: "journal", What: "cannot record the run in " + j.key, Err: err, Hint: hint}
 				j.mu.Lock()
 				j.broken = err
 				j.mu.Unlock()

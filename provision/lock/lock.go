@@ -2,7 +2,9 @@
 // generation and an expiry.
 //
 // Whoever holds a lease can say so at any moment (Held); a run asks before every change and stops when
-// the answer is no. A lease of another is never deleted; an expired one is taken over, and that is told.
+// the answer is no. A lease of another is never deleted; an expired one is taken over, and that is told. A
+// live one is taken over only by Take, which names its holder. A lease that could not be renewed because the
+// store is away counts as lost shortly before another may take it, unless Lenient asks for less.
 package lock
 
 import (
@@ -47,8 +49,29 @@ func (e *HeldError) Error() string {
 // ErrLost says that the lease is no longer ours.
 var ErrLost = errors.New("the lease on this service was lost")
 
-// TTL is how long a lease lives without a heartbeat; it is renewed three times in that.
-const TTL = 45 * time.Second
+// LostError is an ErrLost that knows who has it now.
+type LostError struct{ To Holder }
+
+// Error names the one who took it.
+func (e *LostError) Error() string {
+	h := e.To
+	return fmt.Sprintf("the lock was taken over by %s on %s at %s (%s, run %s)", h.Owner, h.Host, h.Since.Local().Format("15:04:05"), h.Command, h.Run.Short())
+}
+
+// Is makes it an ErrLost.
+func (e *LostError) Is(target error) bool { return target == ErrLost }
+
+// Pace of a lease.
+const (
+	// TTL is how long a lease lives without a heartbeat.
+	TTL = 45 * time.Second
+	// Beat is the time between heartbeats: a lease that was taken over is known as lost within it.
+	Beat = 5 * time.Second
+	// fresh is how long an answer of the store is good for.
+	fresh = time.Second
+	// askTime bounds one question to the store.
+	askTime = 3 * time.Second
+)
 
 // margin is how long before its expiry a lease counts as lost: what was begun under it has to be called back before
 // another may take it over, and two clocks are never quite the same.
@@ -56,48 +79,101 @@ const margin = 5 * time.Second
 
 // Lease is held by this process.
 type Lease struct {
-	store Store
-	key   string
-	stop  context.CancelFunc
-	done  chan struct{}
+	store  Store
+	key    string
+	stop   context.CancelFunc
+	done   chan struct{}
+	gone   chan struct{}
+	asking sync.Mutex // one question at a time: answers must not overtake each other
 
-	mu     sync.Mutex
-	holder Holder
-	raw    []byte
-	lost   error
+	mu      sync.Mutex
+	holder  Holder
+	raw     []byte
+	lenient bool
+	lost    error
+	sure    time.Time // when the store last said that it is ours
+	silent  time.Time // when the store last did not answer
+	missed  func(error)
 
-	// TakenFrom is the expired holder that this lease follows, if there was one.
+	// TakenFrom is the holder that this lease follows, if one had not let go: an expired one, or, where
+	// TakenLive, one that was at work.
 	TakenFrom *Holder
+	TakenLive bool
 }
 
 // Key gives the key of a service's lease.
 func Key(service string) string { return service + "/lease.json" }
 
+// Show gives who holds the lease of a service, and whether it has expired; nil where nobody does.
+func Show(ctx context.Context, s Store, service string) (h *Holder, expired bool, err error) {
+	raw, err := s.Read(ctx, Key(service))
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, false, nil
+	}
+	if err != nil {
+		return nil, false, err
+	}
+	if h, err = parse(service, raw); err != nil || h.Expires.IsZero() {
+		return nil, false, err
+	}
+	return h, !time.Now().Before(h.Expires), nil
+}
+
+func parse(service string, raw []byte) (*Holder, error) {
+	var h Holder
+	if err := json.Unmarshal(raw, &h); err != nil {
+		return nil, fmt.Errorf("the lease of %s does not parse: %w", service, err)
+	}
+	return &h, nil
+}
+
+// same reports whether two records are of one lease, at different heartbeats.
+func (h Holder) same(o Holder) bool {
+	return h.Generation == o.Generation && h.Run == o.Run && h.Owner == o.Owner && h.Host == o.Host && h.PID == o.PID && h.Since.Equal(o.Since)
+}
+
 // Acquire takes the lease of a service for h, or gives a *HeldError. alive says whether a process of
 // this very host still runs: a lease of a dead one is expired.
 func Acquire(ctx context.Context, s Store, service string, h Holder, alive func(pid int) bool) (*Lease, error) {
-	l := &Lease{store: s, key: Key(service), done: make(chan struct{})}
+	l, err := acquire(ctx, s, service, h, func(have Holder) bool {
+		return have.Host == h.Host && have.PID != h.PID && alive != nil && !alive(have.PID)
+	})
+	if l != nil {
+		l.TakenLive = false
+	}
+	return l, err
+}
+
+// Take takes the lease from a holder that is at work; the one that it is taken from stops before its next
+// change. Where another than that holds it by now, it gives a *HeldError.
+func Take(ctx context.Context, s Store, service string, h, from Holder) (*Lease, error) {
+	return acquire(ctx, s, service, h, from.same)
+}
+
+// acquire takes what is free, what has expired, and what may be taken.
+func acquire(ctx context.Context, s Store, service string, h Holder, may func(Holder) bool) (*Lease, error) {
+	l := &Lease{store: s, key: Key(service), done: make(chan struct{}), gone: make(chan struct{})}
 	now := time.Now()
 	old, err := s.Read(ctx, l.key)
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return nil, err
 	}
 	if old != nil {
-		var have Holder
-		if err := json.Unmarshal(old, &have); err != nil {
-			return nil, fmt.Errorf("the lease of %s does not parse: %w", service, err)
+		have, err := parse(service, old)
+		if err != nil {
+			return nil, err
 		}
-		dead := have.Host == h.Host && have.PID != h.PID && alive != nil && !alive(have.PID)
-		if now.Before(have.Expires) && !dead {
-			return nil, &HeldError{have}
+		live := now.Before(have.Expires)
+		if live && !may(*have) {
+			return nil, &HeldError{*have}
 		}
 		if !have.Expires.IsZero() {
-			l.TakenFrom = &have
+			l.TakenFrom, l.TakenLive = have, live
 		}
 		h.Generation = have.Generation
 	}
 	h.Generation++
-	h.Since, h.Expires = now, now.Add(TTL)
+	h.Since, h.Expires = now.Round(0), now.Add(TTL).Round(0)
 	if err := l.put(ctx, old, h); err != nil {
 		if errors.Is(err, store.ErrChanged) || errors.Is(err, store.ErrExists) {
 			return nil, &HeldError{l.other(ctx)}
@@ -123,62 +199,12 @@ func (l *Lease) put(ctx context.Context, old []byte, h Holder) error {
 	if err != nil {
 		return err
 	}
+	began := time.Now()
 	if err := l.store.Swap(ctx, l.key, old, raw); err != nil {
 		return err
 	}
 	l.mu.Lock()
-	l.holder, l.raw = h, raw
+	l.holder, l.raw, l.sure = h, raw, began
 	l.mu.Unlock()
 	return nil
-}
-
-// beat renews until Release, or until someone else has taken the lease.
-func (l *Lease) beat(ctx context.Context) {
-	defer close(l.done)
-	t := time.NewTicker(TTL / 3)
-	defer t.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-t.C:
-		}
-		l.mu.Lock()
-		h, raw := l.holder, l.raw
-		l.mu.Unlock()
-		h.Expires = time.Now().Add(TTL)
-		if err := l.put(ctx, raw, h); errors.Is(err, store.ErrChanged) || errors.Is(err, store.ErrExists) {
-			l.mu.Lock()
-			l.lost = ErrLost
-			l.mu.Unlock()
-			return
-		}
-	}
-}
-
-// Held gives nil while the lease is ours and not about to expire. It asks the clock, not the store.
-func (l *Lease) Held() error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.lost != nil {
-		return l.lost
-	}
-	if !time.Now().Before(l.holder.Expires.Add(-margin)) {
-		return fmt.Errorf("%w: it could not be renewed since %s", ErrLost, l.holder.Expires.Add(-TTL).Local().Format("15:04:05"))
-	}
-	return nil
-}
-
-// Release ends the lease; its generation stays behind so that the next one is higher.
-func (l *Lease) Release(ctx context.Context) error {
-	l.stop()
-	<-l.done
-	l.mu.Lock()
-	h, raw, lost := l.holder, l.raw, l.lost
-	l.mu.Unlock()
-	if lost != nil { // it is another's by now
-		return nil //nolint:nilerr // there is nothing to release
-	}
-	h.Expires = time.Time{}
-	return l.put(ctx, raw, h)
 }

@@ -15,14 +15,24 @@ import (
 
 // memory is a store in memory that can stop answering.
 type memory struct {
-	mu   sync.Mutex
-	keys map[string][]byte
-	fail error
+	mu    sync.Mutex
+	keys  map[string][]byte
+	fail  error // all that is asked
+	lossy error // of the next Swap, which is done
+}
+
+func (m *memory) cut(err error) {
+	m.mu.Lock()
+	m.fail = err
+	m.mu.Unlock()
 }
 
 func (m *memory) Read(_ context.Context, key string) ([]byte, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.fail != nil {
+		return nil, m.fail
+	}
 	if b, ok := m.keys[key]; ok {
 		return bytes.Clone(b), nil
 	}
@@ -45,7 +55,9 @@ func (m *memory) Swap(_ context.Context, key string, old, next []byte) error {
 		m.keys = map[string][]byte{}
 	}
 	m.keys[key] = next
-	return nil
+	err := m.lossy
+	m.lossy = nil
+	return err
 }
 
 func alice() Holder {
@@ -57,7 +69,7 @@ func bob() Holder {
 
 func everyoneLives(int) bool { return true }
 
-func acquire(t *testing.T, m *memory, h Holder, alive func(int) bool) *Lease {
+func acquireIt(t *testing.T, m *memory, h Holder, alive func(int) bool) *Lease {
 	t.Helper()
 	l, err := Acquire(t.Context(), m, "shop", h, alive)
 	if err != nil {
@@ -69,7 +81,7 @@ func acquire(t *testing.T, m *memory, h Holder, alive func(int) bool) *Lease {
 func TestHeld(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := &memory{}
-		l := acquire(t, m, alice(), everyoneLives)
+		l := acquireIt(t, m, alice(), everyoneLives)
 		// Heartbeats keep it for as long as the run takes.
 		for range 10 {
 			time.Sleep(TTL)
@@ -92,7 +104,7 @@ func TestHeld(t *testing.T) {
 			t.Fatal(err)
 		}
 		// Released, it is free at once, and its generation goes on.
-		b := acquire(t, m, bob(), everyoneLives)
+		b := acquireIt(t, m, bob(), everyoneLives)
 		if b.TakenFrom != nil || b.holder.Generation != 2 {
 			t.Errorf("taken from %v, generation %d", b.TakenFrom, b.holder.Generation)
 		}
@@ -102,43 +114,132 @@ func TestHeld(t *testing.T) {
 	})
 }
 
-// A lease whose store was out of reach for its whole life is expired for its holder and for everyone else.
-func TestExpiredIsTakenOverAndKnownAsLost(t *testing.T) {
+// A lease whose store was out of reach is lost before another may take it, unless it is lenient. Then it is when another has
+// taken it, and its holder knows that as soon as the store answers.
+func TestStoreAway(t *testing.T) {
+	for _, strict := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			m := &memory{}
+			a := acquireIt(t, m, alice(), everyoneLives)
+			if !strict {
+				a.Lenient()
+			}
+			m.cut(errors.New("the store is out of reach"))
+			time.Sleep(TTL - Beat - time.Second)
+			if err := a.Held(); err != nil {
+				t.Errorf("it was lost too early: %v", err)
+			}
+			time.Sleep(TTL)
+			if err := a.Held(); errors.Is(err, ErrLost) != strict {
+				t.Errorf("strict %t: %v", strict, err)
+			}
+			m.cut(nil)
+			// In this very moment, before alice's next heartbeat, bob comes.
+			b := acquireIt(t, m, bob(), everyoneLives)
+			if b.TakenFrom == nil || b.TakenFrom.Owner != "alice" || b.TakenLive {
+				t.Errorf("taken from %+v, live %t", b.TakenFrom, b.TakenLive)
+			}
+			time.Sleep(Beat + time.Second)
+			var lost *LostError
+			if err := a.Held(); !errors.Is(err, ErrLost) || !errors.As(err, &lost) || lost.To.Owner != "bob" {
+				t.Errorf("alice still holds it: %v", err)
+			}
+			if err := a.Release(t.Context()); err != nil {
+				t.Errorf("releasing what is lost: %v", err)
+			}
+			if err := b.Held(); err != nil {
+				t.Errorf("bob lost it by alice's release: %v", err)
+			}
+			if err := b.Release(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+}
+
+// A live lease is taken only from the one who was named; that one knows before its next change, and within
+// a heartbeat.
+func TestTake(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := &memory{}
-		a := acquire(t, m, alice(), everyoneLives)
-		m.mu.Lock()
-		m.fail = errors.New("the store is out of reach")
-		m.mu.Unlock()
-		time.Sleep(TTL - margin - time.Second)
-		if err := a.Held(); err != nil {
-			t.Errorf("it was lost too early: %v", err)
+		a := acquireIt(t, m, alice(), everyoneLives)
+		var held *HeldError
+		if _, err := Acquire(t.Context(), m, "shop", bob(), everyoneLives); !errors.As(err, &held) {
+			t.Fatal(err)
 		}
+		time.Sleep(TTL) // heartbeats change the record, not the lease
+		other := held.Holder
+		other.Generation--
+		if _, err := Take(t.Context(), m, "shop", bob(), other); !errors.As(err, &held) {
+			t.Errorf("taken from a holder that is gone: %v", err)
+		}
+		began := time.Now()
+		b, err := Take(t.Context(), m, "shop", bob(), held.Holder)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if b.TakenFrom == nil || !b.TakenLive || b.Holder().Generation != 2 {
+			t.Errorf("from %+v, live %t, generation %d", b.TakenFrom, b.TakenLive, b.Holder().Generation)
+		}
+		<-a.Lost()
+		if took := time.Since(began); took > Beat {
+			t.Errorf("known after %s", took)
+		}
+		if err := a.Held(); err == nil || !strings.Contains(err.Error(), "taken over by bob on desk") {
+			t.Errorf("held: %v", err)
+		}
+		raw, _ := m.Read(t.Context(), Key("shop"))
+		if a.Mine(raw) || !b.Mine(raw) {
+			t.Errorf("mine: alice %t, bob %t", a.Mine(raw), b.Mine(raw))
+		}
+		if err := errors.Join(a.Release(t.Context()), b.Release(t.Context())); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// Right before a change the store is asked, not only at heartbeats.
+func TestHeldAsks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := &memory{}
+		a := acquireIt(t, m, alice(), everyoneLives)
 		time.Sleep(2 * time.Second)
-		if err := a.Held(); !errors.Is(err, ErrLost) { // before anyone else may take it
-			t.Errorf("a lease about to expire is still held: %v", err)
+		b, err := Take(t.Context(), m, "shop", bob(), a.Holder())
+		if err != nil {
+			t.Fatal(err)
 		}
-		time.Sleep(margin)
-		m.mu.Lock()
-		m.fail = nil
-		// In this very moment, before alice's next heartbeat, bob comes.
-		m.mu.Unlock()
-		b := acquire(t, m, bob(), everyoneLives)
-		if b.TakenFrom == nil || b.TakenFrom.Owner != "alice" {
-			t.Errorf("taken from %+v", b.TakenFrom)
-		}
-		time.Sleep(TTL)
 		if err := a.Held(); !errors.Is(err, ErrLost) {
-			t.Errorf("alice still holds it: %v", err)
+			t.Errorf("held: %v", err)
+		}
+		if err := errors.Join(a.Release(t.Context()), b.Release(t.Context())); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// A heartbeat, or a release, that was done although its answer was lost is ours all the same.
+func TestLostAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := &memory{}
+		a := acquireIt(t, m, alice(), everyoneLives)
+		for range 3 {
+			m.mu.Lock()
+			m.lossy = errors.New("the answer was lost")
+			m.mu.Unlock()
+			time.Sleep(Beat + time.Second)
+			if err := a.Held(); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(Beat)
+		}
+		if h, expired, err := Show(t.Context(), m, "shop"); err != nil || expired || h == nil || h.Owner != "alice" {
+			t.Errorf("%+v, %t, %v", h, expired, err)
 		}
 		if err := a.Release(t.Context()); err != nil {
-			t.Errorf("releasing what is lost: %v", err)
-		}
-		if err := b.Held(); err != nil {
-			t.Errorf("bob lost it by alice's release: %v", err)
-		}
-		if err := b.Release(t.Context()); err != nil {
 			t.Fatal(err)
+		}
+		if h, _, err := Show(t.Context(), m, "shop"); h != nil || err != nil {
+			t.Errorf("released, but %+v, %v", h, err)
 		}
 	})
 }
@@ -147,7 +248,7 @@ func TestExpiredIsTakenOverAndKnownAsLost(t *testing.T) {
 func TestHeartbeatDoesNotReviveAnotherOnesLease(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := &memory{}
-		a := acquire(t, m, alice(), everyoneLives)
+		a := acquireIt(t, m, alice(), everyoneLives)
 		m.mu.Lock()
 		m.keys[Key("shop")] = []byte(`{"owner":"bob","host":"desk","pid":200,"expires":"2100-01-01T00:00:00Z","generation":7}`)
 		m.mu.Unlock()
@@ -173,7 +274,7 @@ func TestDeadProcess(t *testing.T) {
 			t.Fatal("a lease of another host was taken")
 		}
 		asked := 0
-		l := acquire(t, m, alice(), func(pid int) bool { asked = pid; return false })
+		l := acquireIt(t, m, alice(), func(pid int) bool { asked = pid; return false })
 		if asked != 99 || l.TakenFrom == nil || l.holder.Generation != 5 {
 			t.Errorf("asked of %d, taken from %v, generation %d", asked, l.TakenFrom, l.holder.Generation)
 		}

@@ -55,9 +55,11 @@ func shapes(kind string) shape {
 	case "variable":
 		return shape{"default description sensitive", ""}
 	case "store":
-		return shape{"", "file"}
+		return shape{"", "file etcd"}
 	case "store.file":
 		return shape{"dir!", ""}
+	case "store.etcd":
+		return shape{"endpoints! ca cert key username password prefix", ""}
 	case "cloud":
 		return shape{"", "openstack"}
 	case "cloud.openstack":
@@ -127,6 +129,8 @@ func example(kind, name string) string {
 		return `run = ["./script", server.NAME.addresses]`
 	case "secrets.age.file":
 		return `file = "secrets.age"`
+	case "store.etcd.endpoints":
+		return `endpoints = ["https://etcd-1.example.com:2379", "https://etcd-2.example.com:2379"]`
 	case "store.file.dir":
 		return `dir = "/var/lib/failover"`
 	}

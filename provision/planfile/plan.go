@@ -117,11 +117,7 @@ func (d *decoder) header(top *block, p *provision.Plan) {
 		top.wrong("operator", `operator = "203.0.113.7" or "203.0.113.0/24"`, "is %s, which is neither an address nor a network", top.show("operator", p.Operator))
 	}
 	if s := top.only("store"); s != nil {
-		if f := s.only("file"); f != nil {
-			p.Store.Dir = f.need("dir")
-		} else {
-			d.errorf(s.at, `add: file { dir = "..." }`, "the store block does not say where")
-		}
+		p.Store = d.store(s)
 	}
 }
 

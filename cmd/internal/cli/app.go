@@ -21,7 +21,6 @@ import (
 	"github.com/dripstat/failover/provision"
 	"github.com/dripstat/failover/provision/lock"
 	"github.com/dripstat/failover/provision/planfile"
-	"github.com/dripstat/failover/provision/store/file"
 )
 
 // Exit codes; docs/exit-codes.md.
@@ -108,7 +107,7 @@ func (a *App) exitCode(err error) int {
 		err = ee.err
 	case errors.As(err, &held):
 		view.WriteError(a.Err, l, &provision.Error{Thing: "lock", What: held.Error(),
-			Hint: "wait for it, follow it with: failover status; a dead run's lock ends by itself within 45 s"})
+			Hint: "wait for it; see it with: failover status --follow; a dead run's lock ends by itself within 45 s; a live one is taken with --take-over SERVICE"})
 		return exitLocked
 	case errors.As(err, &diags):
 		planfile.Write(a.Err, err, a.color(a.Err), l.Width)
@@ -178,21 +177,6 @@ func (a *App) stateDir() (string, error) {
 		return "", usage("set FAILOVER_STATE_DIR to a folder for journals", "no place for the journal: %v", err)
 	}
 	return filepath.Join(home, ".local", "state", "failover"), nil
-}
-
-// store opens the plan's store.
-func (a *App) store(plan provision.Plan) (*file.Store, error) {
-	if d := plan.Store.Dir; d != "" {
-		if !filepath.IsAbs(d) {
-			d = filepath.Join(plan.Dir, d)
-		}
-		return file.New(d), nil
-	}
-	d, err := a.stateDir()
-	if err != nil {
-		return nil, err
-	}
-	return file.New(d), nil
 }
 
 // signals gives a channel that closes at the first of SIGINT, SIGTERM and SIGHUP (a closed terminal), and

@@ -5,8 +5,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"os"
-	"os/user"
 	"path/filepath"
 	"strings"
 	"time"
@@ -15,13 +13,9 @@ import (
 
 	"github.com/dripstat/failover/cmd/internal/view"
 	"github.com/dripstat/failover/provision"
-	"github.com/dripstat/failover/provision/engine"
-	"github.com/dripstat/failover/provision/journal"
-	"github.com/dripstat/failover/provision/lock"
 	"github.com/dripstat/failover/provision/openstack"
 	"github.com/dripstat/failover/provision/preflight"
 	"github.com/dripstat/failover/provision/steps"
-	"github.com/dripstat/failover/provision/store/file"
 )
 
 // runOptions are those of `failover --region`.
@@ -33,6 +27,7 @@ type runOptions struct {
 	dryRun  bool
 	yes     bool
 	sandbox sandboxOptions
+	store   storeOptions
 }
 
 // run is the main job, in one screen.
@@ -71,12 +66,13 @@ func (o *runOptions) run(ctx context.Context) error {
 	} else if !o.shared.json {
 		view.WriteFindings(a.Err, a.look(a.Err), facts.Findings)
 	}
-	st, err := a.runStore(plan, box)
+	st, err := a.runStore(plan, box, o.store)
 	if err != nil {
 		return err
 	}
 	defer st.Close() //nolint:errcheck // every append was synced
-	return a.perform(ctx, performance{site: site, graph: graph, id: id, head: head, store: st, json: o.shared.json, findings: facts.Findings, planPath: planAt(plan)})
+	st.merge(ctx)
+	return a.perform(ctx, performance{site: site, graph: graph, id: id, head: head, store: st, options: o.store, json: o.shared.json, findings: facts.Findings, planPath: planAt(plan)})
 }
 
 func newRunID() provision.RunID {
@@ -212,130 +208,10 @@ func (o *runOptions) showPlan(head view.Head, g provision.Graph, f provision.Fac
 	view.WriteDryEnd(a.Out, l, head, g)
 }
 
-// performance is one graph about to be performed, by any command.
-type performance struct {
-	site     *site
-	graph    provision.Graph
-	id       provision.RunID // of the journal that is written
-	head     view.Head
-	store    *file.Store
-	json     bool
-	past     []provision.Event
-	known    int // events of the run that graph undoes, when graph was made
-	findings []provision.Finding
-	planPath string
-}
-
-// perform takes the lease, opens the journal and the view, and lets the engine run.
-func (a *App) perform(parent context.Context, p performance) error {
-	ctx, stop, release := signals(parent)
-	defer release()
-	who, host := identity()
-	lease, err := lock.Acquire(ctx, p.store, p.graph.Service, lock.Holder{Owner: who, Host: host, PID: os.Getpid(), Command: strings.Join(os.Args[:1], " ") + " " + p.graph.Purpose, Run: p.id}, processAlive)
-	if held := (*lock.HeldError)(nil); err != nil && !errors.As(err, &held) {
-		return &provision.Error{Thing: "lock", What: "cannot lock " + p.graph.Service + " in " + p.store.Dir() + "; nothing was touched", Err: err,
-			Hint: "mend that folder, or set FAILOVER_STATE_DIR to one that can be written"}
-	}
-	if err != nil {
-		return err
-	}
-	defer lease.Release(context.WithoutCancel(ctx)) //nolint:errcheck // it expires by itself
-	if err := p.takeUp(ctx); err != nil {
-		return err
-	}
-	began := time.Now()
-	model := view.NewModel(p.graph, p.id, began)
-	for _, e := range p.past {
-		model.Add(e)
-	}
-	v := a.view(p, model)
-	j := journal.Open(p.store, p.graph.Service, p.id, len(p.past))
-	first := provision.Event{V: provision.EventVersion, Time: began.UTC(), Run: p.id, Type: provision.RunStarted, Graph: &p.graph,
-		User: who, Host: host, Plan: p.planPath, PlanD: p.site.plan.Digest}
-	if len(p.past) > 0 {
-		first.Type, first.Graph = provision.RunResumed, nil
-	}
-	if first, err = j.Append(ctx, first); err != nil {
-		v.End()
-		return err
-	}
-	v.Tell(first)
-	if p.json {
-		for i := range p.findings {
-			v.Tell(provision.Event{V: provision.EventVersion, Time: began.UTC(), Run: p.id, Type: provision.Found, Finding: &p.findings[i]})
-		}
-	}
-	if h := lease.TakenFrom; h != nil {
-		v.Tell(provision.Event{V: provision.EventVersion, Time: time.Now().UTC(), Run: p.id, Type: provision.Note,
-			Message: fmt.Sprintf("took over the lock that %s on %s left behind (run %s)", h.Owner, h.Host, h.Run.Short())})
-	}
-	run := engine.Run{ID: p.id, Graph: p.graph, Handlers: p.site.handlers(p.id), Journal: j, Tell: v.Tell, Past: p.past, Held: lease.Held, Stop: stop, Last: first.Seq}
-	outcome, runErr := run.Go(ctx)
-	end := provision.Event{V: provision.EventVersion, Time: time.Now().UTC(), Run: p.id, Type: provision.RunEnded, Outcome: outcome}
-	if runErr != nil {
-		end.Error = provision.AsError("", runErr)
-	}
-	end, jerr := j.Append(context.WithoutCancel(ctx), end)
-	v.Tell(end)
-	v.End()
-	return a.ended(p, outcome, errors.Join(runErr, jerr), end.Error)
-}
-
-// takeUp looks at the journal once more, now that nobody else can write to it: another process may have gone on
-// with the run since it was read, or begun to undo it.
-func (p *performance) takeUp(ctx context.Context) (err error) {
-	switch service := p.graph.Service; {
-	case p.graph.Of != "" && len(p.past) == 0:
-		return wentOn(journal.Abandon(ctx, p.store, service, p.graph.Of, p.id, p.known), p.graph.Of)
-	case len(p.past) > 0:
-		p.past, err = journal.Resume(ctx, p.store, service, p.id)
-		var undone *journal.AbandonedError
-		if errors.As(err, &undone) {
-			return usage("failover abandon "+p.id.Short()+" goes on with that; a new run starts afresh", "%v", undone)
-		}
-	}
-	return err
-}
-
-// ended turns an outcome into an exit code.
-func (a *App) ended(p performance, outcome provision.Outcome, err error, said *provision.Error) error {
-	if said != nil && !p.json {
-		_, _ = fmt.Fprintln(a.Err)
-		view.WriteError(a.Err, a.look(a.Err), said)
-	}
-	switch outcome {
-	case provision.OutcomeDone:
-		return nil
-	case provision.OutcomeStopped:
-		return &exitError{code: exitStopped, quiet: true, err: err}
-	}
-	return &exitError{code: exitFailed, quiet: true, err: err}
-}
-
-func (a *App) view(p performance, m *view.Model) view.View {
-	switch l := a.look(a.Err); {
-	case p.json:
-		return view.NewJSON(a.Out)
-	case isTerminal(a.Err) && a.env("TERM") != "dumb":
-		return view.NewTTY(a.Err, l, a.size(a.Err), p.head, m)
-	default:
-		return view.NewPlain(a.Err, l, p.head, m)
-	}
-}
-
 // runStore is the plan's store; a sandbox's runs are kept in the sandbox's own folder and go with it.
-func (a *App) runStore(plan provision.Plan, box *box) (*file.Store, error) {
+func (a *App) runStore(plan provision.Plan, box *box, o storeOptions) (*keep, error) {
 	if box != nil {
-		return file.New(box.dir + "/state"), nil
+		plan.Store = provision.Store{Dir: box.dir + "/state"}
 	}
-	return a.store(plan)
-}
-
-func identity() (who, host string) {
-	who = "unknown"
-	if u, err := user.Current(); err == nil {
-		who = u.Username
-	}
-	host, _ = os.Hostname()
-	return who, host
+	return a.store(plan, o)
 }

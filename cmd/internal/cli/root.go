@@ -34,6 +34,7 @@ func newRoot(app *App) *cobra.Command {
 	f.StringVar(&o.region, "region", "", "region to serve from; any: the first of the plan's regions that passes preflight")
 	f.BoolVar(&o.dryRun, "dry-run", false, "show what would happen, and change nothing")
 	o.shared.add(root)
+	o.store.add(root)
 	f.BoolVar(&o.yes, "yes", false, "go on without asking")
 	f.StringVar(&o.me, "me", "", "the address that the cloud sees you come from, for rules that say \"from me\"")
 	f.BoolVar(&o.sandbox.on, "sandbox", false, "run against an OpenStack of two regions inside this process; needs no account")

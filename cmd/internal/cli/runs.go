@@ -5,14 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/dripstat/failover/cmd/internal/view"
 	"github.com/dripstat/failover/provision"
 	"github.com/dripstat/failover/provision/journal"
-	"github.com/dripstat/failover/provision/store/file"
 )
 
 // past is a run that a store knows, read.
@@ -37,23 +34,27 @@ func (p past) outcome() provision.Outcome {
 	return out
 }
 
-// journals opens the store: the plan's where there is a plan, else the user's.
-func (a *App) journals(s shared) (*file.Store, string, error) {
+// journals opens the store: the plan's where there is a plan, else the user's. What was recorded here while a
+// shared one was away is added to it.
+func (a *App) journals(ctx context.Context, s shared, o storeOptions) (*keep, string, error) {
+	var plan provision.Plan
 	if _, err := planPath(s.plan); err == nil {
-		plan, err := a.load(s, true)
-		if err != nil {
+		if plan, err = a.load(s, true); err != nil {
 			return nil, "", err
 		}
-		st, err := a.store(plan)
-		return st, plan.Service, err
 	}
-	st, err := a.store(provision.Plan{})
-	return st, "", err
+	st, err := a.store(plan, o)
+	if err != nil {
+		return nil, "", err
+	}
+	a.aloud(st)
+	st.merge(ctx)
+	return st, plan.Service, nil
 }
 
-func readPast(ctx context.Context, st *file.Store, e journal.Entry) (past, error) {
+func readPast(ctx context.Context, st *keep, e journal.Entry) (past, error) {
 	p := past{entry: e}
-	events, err := journal.Read(ctx, st, e.Service, e.Run)
+	events, err := journal.Read(ctx, st.runs, e.Service, e.Run)
 	if err != nil {
 		return p, fmt.Errorf("run %s: %w", e.Run.Short(), err)
 	}
@@ -69,9 +70,9 @@ func isFailover(p past) bool { return p.graph.Purpose == "failover" }
 func isOpen(p past) bool     { return p.outcome() != provision.OutcomeDone }
 
 // findPast reads the run that was named, or the latest that is wanted (nil: any), or else the latest.
-func (a *App) findPast(ctx context.Context, st *file.Store, service, prefix string, want func(past) bool) (past, error) {
+func (a *App) findPast(ctx context.Context, st *keep, service, prefix string, want func(past) bool) (past, error) {
 	if prefix == "" && want != nil {
-		runs, err := journal.Runs(ctx, st, service)
+		runs, err := journal.Runs(ctx, st.runs, service)
 		if err != nil {
 			return past{}, err
 		}
@@ -81,7 +82,7 @@ func (a *App) findPast(ctx context.Context, st *file.Store, service, prefix stri
 			}
 		}
 	}
-	e, err := journal.Find(ctx, st, service, prefix)
+	e, err := journal.Find(ctx, st.runs, service, prefix)
 	if err == nil {
 		return readPast(ctx, st, e)
 	}
@@ -92,9 +93,9 @@ func (a *App) findPast(ctx context.Context, st *file.Store, service, prefix stri
 		return past{}, err
 	}
 	if prefix == "" {
-		return past{}, usage("FAILOVER_STATE_DIR or store { file { dir = ... } } names another place", "no run was ever recorded in %s", st.Dir())
+		return past{}, usage("FAILOVER_STATE_DIR or store { file { dir = ... } } names another place", "no run was ever recorded in %s", st.Where())
 	}
-	return past{}, usage("failover runs lists them", "no run in %s begins with %s", st.Dir(), prefix)
+	return past{}, usage("failover runs lists them", "no run in %s begins with %s", st.Where(), prefix)
 }
 
 // newRuns is `failover runs`.
@@ -103,11 +104,11 @@ func newRuns(app *App) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "runs", Short: "List the runs that this machine knows", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			st, service, err := app.journals(s)
+			st, service, err := app.journals(cmd.Context(), s, storeOptions{})
 			if err != nil {
 				return err
 			}
-			list, err := journal.Runs(cmd.Context(), st, service)
+			list, err := journal.Runs(cmd.Context(), st.runs, service)
 			if err != nil {
 				return err
 			}
@@ -127,63 +128,22 @@ func newRuns(app *App) *cobra.Command {
 	return cmd
 }
 
-// newStatus is `failover status [RUN]`.
-func newStatus(app *App) *cobra.Command {
-	var s shared
-	cmd := &cobra.Command{
-		Use: "status [RUN]", Short: "Show a run, the latest by default", Args: cobra.MaximumNArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			st, service, err := app.journals(s)
-			if err != nil {
-				return err
-			}
-			p, err := app.findPast(cmd.Context(), st, service, first(args), nil)
-			if err != nil {
-				return err
-			}
-			if s.json {
-				v := view.NewJSON(app.Out)
-				for _, e := range p.events {
-					v.Tell(e)
-				}
-				return nil
-			}
-			m := view.NewModel(p.graph, p.entry.Run, p.events[0].Time)
-			for _, e := range p.events {
-				m.Add(e)
-			}
-			l := app.look(app.Out)
-			h := view.Head{Service: p.graph.Service, Region: p.graph.Region, Home: p.graph.Home, Purpose: p.graph.Purpose}
-			if m.Ended.IsZero() {
-				for _, line := range view.Frame(l, h, m, time.Now(), 200) {
-					_, _ = fmt.Fprintln(app.Out, line)
-				}
-				return nil
-			}
-			view.WriteSummary(app.Out, l, h, m)
-			view.WriteOpen(app.Out, l, m)
-			if m.Err != nil {
-				view.WriteError(app.Out, l, m.Err)
-			}
-			return nil
-		},
-	}
-	s.add(cmd)
-	cmd.ValidArgsFunction = app.completeRun
-	return cmd
-}
-
 // completeRun offers the runs that are known, newest first.
 func (a *App) completeRun(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 	if len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
 	plan, _ := cmd.Flags().GetString("plan")
-	st, service, err := a.journals(shared{plan: plan})
+	var p provision.Plan
+	if _, err := planPath(plan); err == nil {
+		p, _ = a.load(shared{plan: plan}, true)
+	}
+	p.Store.Etcd = nil // whoever presses TAB waits for no network
+	st, err := a.store(p, storeOptions{})
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	runs, _ := journal.Runs(cmd.Context(), st, service)
+	runs, _ := journal.Runs(cmd.Context(), st.runs, p.Service)
 	var out []string
 	for _, e := range slices.Backward(runs) {
 		out = append(out, e.Run.Short()+"\t"+e.Service)

@@ -13,7 +13,6 @@ import (
 	"github.com/dripstat/failover/provision/journal"
 	"github.com/dripstat/failover/provision/lock"
 	"github.com/dripstat/failover/provision/steps"
-	"github.com/dripstat/failover/provision/store/file"
 )
 
 // undoOptions are those of the commands that turn a run around.
@@ -84,7 +83,7 @@ func (o *undoOptions) run(ctx context.Context, prefix, question string, build fu
 	g := build(p)
 	if len(g.Steps) == 0 {
 		if !o.dryRun {
-			if err := a.giveUp(ctx, st, p); err != nil {
+			if err := a.giveUp(ctx, st, p, o.store); err != nil {
 				return err
 			}
 		}
@@ -102,18 +101,19 @@ func (o *undoOptions) run(ctx context.Context, prefix, question string, build fu
 			return err
 		}
 	}
-	return a.perform(ctx, performance{site: s, graph: g, id: newRunID(), head: h, store: st, json: o.shared.json, known: len(p.events), planPath: p.plan})
+	return a.perform(ctx, performance{site: s, graph: g, id: newRunID(), head: h, store: st, options: o.store, json: o.shared.json, known: len(p.events), planPath: p.plan})
 }
 
 // giveUp marks a run that has nothing to undo, so that nobody goes on with it after it was said that nothing is left.
-func (a *App) giveUp(ctx context.Context, st *file.Store, p past) error {
+func (a *App) giveUp(ctx context.Context, st *keep, p past, o storeOptions) error {
 	who, host := identity()
-	lease, err := lock.Acquire(ctx, st, p.graph.Service, lock.Holder{Owner: who, Host: host, PID: os.Getpid(), Command: "abandon", Run: p.entry.Run}, processAlive)
+	me := lock.Holder{Owner: who, Host: host, PID: os.Getpid(), Command: "abandon", Run: p.entry.Run}
+	lease, err := a.lease(ctx, st, p.graph.Service, me, o, false)
 	if err != nil {
 		return err
 	}
-	defer lease.Release(context.WithoutCancel(ctx)) //nolint:errcheck // it expires by itself
-	return wentOn(journal.Abandon(ctx, st, p.graph.Service, p.entry.Run, p.entry.Run, len(p.events)), p.entry.Run)
+	defer lease.release(ctx)
+	return wentOn(journal.Abandon(ctx, st.runs, p.graph.Service, p.entry.Run, p.entry.Run, len(p.events)), p.entry.Run)
 }
 
 // wentOn explains why nothing was undone of a run that another process went on with meanwhile.

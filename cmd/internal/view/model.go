@@ -78,7 +78,9 @@ func (m *Model) Add(e provision.Event) {
 		m.Stopping = true
 	case provision.RunEnded:
 		m.Ended, m.Outcome, m.Err = e.Time, e.Outcome, e.Error
-	case provision.Note:
+	case provision.RunResumed:
+		m.Ended, m.Outcome, m.Err, m.Stopping = time.Time{}, "", nil, false
+	case provision.Note, provision.LeaseTaken:
 		m.Notes = append(m.Notes, e.Message)
 	}
 	s := m.steps[e.Step]

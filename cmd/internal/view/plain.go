@@ -54,7 +54,7 @@ func (p *Plain) Tell(e provision.Event) {
 		}
 	case provision.Stopping:
 		line("stopping: nothing new is begun")
-	case provision.Note:
+	case provision.Note, provision.LeaseTaken:
 		line("%s", e.Message)
 	}
 }
@@ -68,6 +68,9 @@ func trouble(e provision.Event) string {
 func (p *Plain) End() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.m.Ended.IsZero() { // it was only looked at
+		return
+	}
 	_, _ = fmt.Fprintln(p.out)
 	WriteSummary(p.out, p.look, p.head, p.m)
 }

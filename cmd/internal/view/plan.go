@@ -15,6 +15,7 @@ type Head struct {
 	Service, Region, Home, Plan string
 	Purpose                     string
 	Sandbox                     bool
+	Following                   bool // from elsewhere: ^C does nothing to the run
 }
 
 func (h Head) title() string {

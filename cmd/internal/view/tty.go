@@ -72,6 +72,10 @@ func (t *TTY) End() {
 	<-t.gone
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.m.Ended.IsZero() { // it was only looked at
+		t.draw(t.frame())
+		return
+	}
 	t.resize()
 	var b strings.Builder
 	WriteSummary(&b, t.look, t.head, t.m)
@@ -134,7 +138,9 @@ func Frame(l *Look, h Head, m *Model, now time.Time, height int) []string {
 		lines = append(lines, l.cut("  "+l.alert.Render(n), l.Width-1))
 	}
 	foot := "^C stops safely; go on later with: failover resume " + m.Run.Short()
-	if h.Sandbox { // it goes with this process
+	if h.Following {
+		foot = "^C ends this view, not the run"
+	} else if h.Sandbox { // it goes with this process
 		foot = "^C stops safely"
 	}
 	if m.Stopping {

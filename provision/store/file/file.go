@@ -12,6 +12,7 @@ import (
 	"sort"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/gofrs/flock"
 
@@ -19,16 +20,31 @@ import (
 )
 
 // Store keeps keys below a folder, which is made when something is first written. It is safe for
-// concurrent use by goroutines, and by processes for Swap.
+// concurrent use by goroutines and by processes.
 type Store struct {
 	dir string
 
 	mu   sync.Mutex
-	open map[string]*os.File // appended to; kept open until Close
+	open map[string]*appended
+	ends map[string]int64 // of what was read, the end of its last whole line
+}
+
+// appended is a value that is added to; its file is kept open until Close.
+type appended struct {
+	mu   sync.Mutex
+	file *os.File
+	lock *flock.Flock
+	end  int64
+	past bool // another has added since: the next reading finds the end anew
 }
 
 // New gives the store of a folder; it touches nothing.
-func New(dir string) *Store { return &Store{dir: dir, open: map[string]*os.File{}} }
+func New(dir string) *Store {
+	return &Store{dir: dir, open: map[string]*appended{}, ends: map[string]int64{}}
+}
+
+// Where names the store to people.
+func (s *Store) Where() string { return s.dir }
 
 // Dir gives the folder.
 func (s *Store) Dir() string { return s.dir }
@@ -41,8 +57,8 @@ func (s *Store) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var err error
-	for k, f := range s.open {
-		err = errors.Join(err, f.Close())
+	for k, a := range s.open {
+		err = errors.Join(err, a.file.Close(), a.lock.Close())
 		delete(s.open, k)
 	}
 	return err
@@ -52,8 +68,20 @@ func (s *Store) Close() error {
 func (s *Store) Read(_ context.Context, key string) ([]byte, error) {
 	b, err := os.ReadFile(s.Path(key))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%s: %w", key, store.ErrNotFound)
+		err = fmt.Errorf("%s: %w", key, store.ErrNotFound)
+	} else if err != nil {
+		return nil, err
 	}
+	s.mu.Lock()
+	s.ends[key] = int64(bytes.LastIndexByte(b, '\n') + 1)
+	if a := s.open[key]; a != nil {
+		a.mu.Lock()
+		if a.past {
+			a.end, a.past = s.ends[key], false
+		}
+		a.mu.Unlock()
+	}
+	s.mu.Unlock()
 	return b, err
 }
 
@@ -93,66 +121,123 @@ func (s *Store) Swap(ctx context.Context, key string, old, next []byte) error {
 	return syncDir(filepath.Dir(path))
 }
 
-// Append writes and syncs. A write that was cut short by a full disk is taken back, so that the next line
-// does not join a torn one.
-func (s *Store) Append(_ context.Context, key string, b []byte) error {
-	f, err := s.appender(key)
+// Append writes and syncs, where the end is still the one that is known. A write that was cut short by a full
+// disk is taken back, so that the next line does not join a torn one.
+func (s *Store) Append(ctx context.Context, key string, b []byte) error {
+	a, err := s.appender(ctx, key)
 	if err != nil {
 		return err
 	}
-	size, err := f.Seek(0, 2)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if ok, err := a.lock.TryLockContext(ctx, 10e6); err != nil || !ok {
+		return fmt.Errorf("locking %s: %w", a.file.Name(), err)
+	}
+	defer a.lock.Unlock() //nolint:errcheck // the kernel lets go with the process at the latest
+	size, err := a.file.Seek(0, 2)
 	if err != nil {
 		return err
 	}
-	// Another process may have taken over and died in the middle of a line since this one opened the file.
-	last := []byte{'\n'}
-	if size > 0 {
-		if _, err := f.ReadAt(last, size-1); err != nil {
-			return err
-		}
+	if size != a.end {
+		a.past = true
+		return fmt.Errorf("%s: %w", key, store.ErrChanged)
 	}
-	if last[0] != '\n' {
-		if err := dropTornLine(f); err != nil {
-			return err
-		}
-		if size, err = f.Seek(0, 2); err != nil {
-			return err
-		}
+	if _, err := a.file.Write(b); err != nil {
+		return errors.Join(err, a.file.Truncate(size))
 	}
-	if _, err := f.Write(b); err != nil {
-		return errors.Join(err, f.Truncate(size))
-	}
-	return f.Sync()
+	a.end += int64(len(b))
+	return a.file.Sync()
 }
 
-func (s *Store) appender(key string) (*os.File, error) {
+func (s *Store) appender(ctx context.Context, key string) (*appended, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if f := s.open[key]; f != nil {
-		return f, nil
+	if a := s.open[key]; a != nil {
+		return a, nil
 	}
 	path := s.Path(key)
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, err
 	}
+	a := &appended{lock: flock.New(path+".lock", flock.SetPermissions(0o600))}
+	if ok, err := a.lock.TryLockContext(ctx, 10e6); err != nil || !ok {
+		return nil, fmt.Errorf("locking %s: %w", path, err)
+	}
+	defer a.lock.Unlock() //nolint:errcheck // the kernel lets go with the process at the latest
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, a.lock.Close())
 	}
-	if err := dropTornLine(f); err != nil {
-		return nil, errors.Join(err, f.Close())
+	if a.end, err = dropTornLine(f); err != nil {
+		return nil, errors.Join(err, f.Close(), a.lock.Close())
 	}
-	s.open[key] = f
-	return f, syncDir(filepath.Dir(path))
+	if read, ok := s.ends[key]; ok && read != a.end {
+		return nil, errors.Join(fmt.Errorf("%s: %w", key, store.ErrChanged), f.Close(), a.lock.Close())
+	}
+	a.file = f
+	s.open[key] = a
+	return a, syncDir(filepath.Dir(path))
 }
 
-// dropTornLine cuts what follows the last newline: a crash in the middle of a write leaves it there.
-func dropTornLine(f *os.File) error {
+// dropTornLine cuts what follows the last newline, which a crash in the middle of a write leaves there, and
+// gives the end.
+func dropTornLine(f *os.File) (int64, error) {
 	b, err := os.ReadFile(f.Name())
-	if err != nil || len(b) == 0 || b[len(b)-1] == '\n' {
+	end := int64(bytes.LastIndexByte(b, '\n') + 1)
+	if err != nil || end == int64(len(b)) {
+		return end, err
+	}
+	return end, f.Truncate(end)
+}
+
+// Aside renames a value, so that another can take its place.
+func (s *Store) Aside(key, to string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if a := s.open[key]; a != nil {
+		delete(s.open, key)
+		if err := errors.Join(a.file.Close(), a.lock.Close()); err != nil {
+			return err
+		}
+	}
+	delete(s.ends, key)
+	if err := os.MkdirAll(filepath.Dir(s.Path(to)), 0o700); err != nil {
 		return err
 	}
-	return f.Truncate(int64(bytes.LastIndexByte(b, '\n') + 1))
+	return os.Rename(s.Path(key), s.Path(to))
+}
+
+// Watch looks at the file five times a second.
+func (s *Store) Watch(ctx context.Context, key string) (<-chan struct{}, error) {
+	ticks := make(chan struct{}, 1)
+	stamp := func() string {
+		st, err := os.Stat(s.Path(key))
+		if err != nil {
+			return ""
+		}
+		return fmt.Sprint(st.Size(), st.ModTime())
+	}
+	last := stamp()
+	go func() {
+		defer close(ticks)
+		t := time.NewTicker(200 * time.Millisecond)
+		defer t.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-t.C:
+			}
+			if now := stamp(); now != last {
+				last = now
+				select {
+				case ticks <- struct{}{}:
+				default:
+				}
+			}
+		}
+	}()
+	return ticks, nil
 }
 
 // List walks the folder.

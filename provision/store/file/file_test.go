@@ -8,13 +8,12 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/dripstat/failover/provision/store"
+	"github.com/dripstat/failover/provision/store/storetest"
 )
 
 var _ store.Store = (*Store)(nil)
@@ -39,73 +38,15 @@ func TestNewTouchesNothing(t *testing.T) {
 	}
 }
 
-func TestSwap(t *testing.T) {
-	s, ctx := open(t), t.Context()
-	const k = "shop/lease.json"
-	for i, tt := range []struct {
-		old, next string // "-": nil
-		err       error
-		have      string
-	}{
-		{"x", "a", store.ErrChanged, "-"},
-		{"-", "a", nil, "a"},
-		{"-", "b", store.ErrExists, "a"},
-		{"b", "c", store.ErrChanged, "a"},
-		{"a", "b", nil, "b"},
-		{"a", "-", store.ErrChanged, "b"},
-		{"b", "-", nil, "-"},
-		{"b", "-", store.ErrChanged, "-"},
-		{"-", "", nil, ""},
-		{"", "z", nil, "z"}, // empty is a value
-	} {
-		val := func(s string) []byte {
-			if s == "-" {
-				return nil
-			}
-			return []byte(s)
-		}
-		if err := s.Swap(ctx, k, val(tt.old), val(tt.next)); !errors.Is(err, tt.err) || err != nil && tt.err == nil {
-			t.Fatalf("%d: Swap(%q, %q): %v", i, tt.old, tt.next, err)
-		}
-		b, err := s.Read(ctx, k)
-		if tt.have == "-" {
-			if !errors.Is(err, store.ErrNotFound) {
-				t.Fatalf("%d: %q is left: %v", i, b, err)
-			}
-		} else if err != nil || string(b) != tt.have {
-			t.Fatalf("%d: %q, %v; want %q", i, b, err, tt.have)
-		}
-	}
-}
-
-// Goroutines, and stores that stand for other processes, never both win.
-func TestSwapRaces(t *testing.T) {
-	dir := t.TempDir()
-	var won atomic.Int64
-	var wg sync.WaitGroup
-	for g := range 8 {
-		wg.Go(func() {
+func TestConformance(t *testing.T) {
+	storetest.Run(t, func(t *testing.T) func() storetest.Store {
+		dir := t.TempDir()
+		return func() storetest.Store {
 			s := New(dir)
-			for range 20 {
-				have, err := s.Read(t.Context(), "n")
-				if err != nil && !errors.Is(err, store.ErrNotFound) {
-					t.Error(err)
-				}
-				err = s.Swap(t.Context(), "n", have, append(have, byte('a'+g)))
-				switch {
-				case err == nil:
-					won.Add(1)
-				case !errors.Is(err, store.ErrChanged) && !errors.Is(err, store.ErrExists):
-					t.Error(err)
-				}
-			}
-		})
-	}
-	wg.Wait()
-	b, err := New(dir).Read(t.Context(), "n")
-	if err != nil || int64(len(b)) != won.Load() || won.Load() < 20 {
-		t.Errorf("%d swaps won, %d are in the value: %v", won.Load(), len(b), err)
-	}
+			t.Cleanup(func() { _ = s.Close() })
+			return s
+		}
+	})
 }
 
 func TestAppend(t *testing.T) {
@@ -194,7 +135,8 @@ func TestSwapWaitsNoLongerThanItsContext(t *testing.T) {
 	}
 }
 
-// A line that another process has torn since this one opened the file is cut away, not joined.
+// A line that another process has torn since this one opened the file is not joined: whoever writes there
+// now is another, and this one stops.
 func TestAppendAfterAnothersTornLine(t *testing.T) {
 	s := New(t.TempDir())
 	defer s.Close()
@@ -209,10 +151,15 @@ func TestAppendAfterAnothersTornLine(t *testing.T) {
 	if err = errors.Join(err, f.Close()); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Append(t.Context(), "a/b", []byte("two\n")); err != nil {
+	if err := s.Append(t.Context(), "a/b", []byte("two\n")); !errors.Is(err, store.ErrChanged) {
 		t.Fatal(err)
 	}
-	if b, err := s.Read(t.Context(), "a/b"); err != nil || string(b) != "one\ntwo\n" {
+	next := New(s.Dir()) // whoever takes it up next cuts it away
+	defer next.Close()
+	if err := next.Append(t.Context(), "a/b", []byte("two\n")); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := next.Read(t.Context(), "a/b"); err != nil || string(b) != "one\ntwo\n" {
 		t.Errorf("%q %v", b, err)
 	}
 }

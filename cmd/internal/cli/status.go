@@ -1,0 +1,186 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/dripstat/failover/cmd/internal/view"
+	"github.com/dripstat/failover/provision"
+	"github.com/dripstat/failover/provision/journal"
+	"github.com/dripstat/failover/provision/lock"
+)
+
+// statusOptions are those of `failover status [RUN]`.
+type statusOptions struct {
+	app    *App
+	shared shared
+	follow bool
+}
+
+func newStatus(app *App) *cobra.Command {
+	o := &statusOptions{app: app}
+	cmd := &cobra.Command{
+		Use: "status [RUN]", Short: "Show a run, the latest by default", Args: cobra.MaximumNArgs(1),
+		Long: `Shows how far a run is, and who holds the lock. With --follow it shows what happens, until the run ends,
+on any machine that shares the plan's store.`,
+		RunE: func(cmd *cobra.Command, args []string) error { return o.run(cmd.Context(), first(args)) },
+	}
+	o.shared.add(cmd)
+	cmd.Flags().BoolVar(&o.follow, "follow", false, "go on showing it until the run ends")
+	cmd.ValidArgsFunction = app.completeRun
+	return cmd
+}
+
+func (o *statusOptions) run(ctx context.Context, prefix string) error {
+	a := o.app
+	st, service, err := a.journals(ctx, o.shared, storeOptions{})
+	if err != nil {
+		return err
+	}
+	defer st.Close() //nolint:errcheck // nothing was written
+	p, err := a.findPast(ctx, st, service, prefix, nil)
+	if err != nil {
+		return err
+	}
+	if o.follow {
+		return o.watch(ctx, st, p)
+	}
+	if o.shared.json {
+		v := view.NewJSON(a.Out)
+		for _, e := range p.events {
+			v.Tell(e)
+		}
+		return nil
+	}
+	m := view.NewModel(p.graph, p.entry.Run, p.events[0].Time)
+	for _, e := range p.events {
+		m.Add(e)
+	}
+	l := a.look(a.Out)
+	h := headOf(p)
+	if m.Ended.IsZero() {
+		for _, line := range view.Frame(l, h, m, time.Now(), 200) {
+			_, _ = fmt.Fprintln(a.Out, line)
+		}
+	} else {
+		view.WriteSummary(a.Out, l, h, m)
+		view.WriteOpen(a.Out, l, m)
+		if m.Err != nil {
+			view.WriteError(a.Out, l, m.Err)
+		}
+	}
+	if line := st.holder(ctx, p.graph.Service, p.entry.Run, m.Ended.IsZero()); line != "" {
+		_, _ = fmt.Fprintf(a.Out, "\n%s\n", line)
+	}
+	return nil
+}
+
+func headOf(p past) view.Head {
+	return view.Head{Service: p.graph.Service, Region: p.graph.Region, Home: p.graph.Home, Purpose: p.graph.Purpose}
+}
+
+// holder says who holds the lock of a service; nothing where that is nobody and no run is open.
+func (k *keep) holder(ctx context.Context, service string, run provision.RunID, open bool) string {
+	var s lock.Store = k.local
+	if k.shared != nil && k.mirror.Away() == nil {
+		s = k.shared
+	}
+	h, expired, err := lock.Show(ctx, s, service)
+	if err != nil {
+		return "who holds the lock is not known: " + err.Error()
+	}
+	_, host := identity()
+	switch {
+	case h == nil && open:
+		return "Nobody holds the lock of " + service + ": nobody is at work on this run. Go on: failover resume " + run.Short()
+	case h == nil:
+		return ""
+	case expired || h.Host == host && !processAlive(h.PID):
+		return fmt.Sprintf("The lock of %s was left behind by %s on %s (run %s): nobody is at work on it.", service, h.Owner, h.Host, h.Run.Short())
+	}
+	return fmt.Sprintf("Locked by %s on %s since %s (%s, run %s).", h.Owner, h.Host, h.Since.Local().Format("15:04:05"), h.Command, h.Run.Short())
+}
+
+// rereads bounds how long a watch that stalls, or a store that cannot be watched, is believed.
+const rereads = 3 * time.Second
+
+// watch shows what was recorded of a run, and what is, until it ends.
+func (o *statusOptions) watch(parent context.Context, st *keep, p past) error {
+	a := o.app
+	ctx, asked, release := signals(parent)
+	defer release()
+	m := view.NewModel(p.graph, p.entry.Run, p.events[0].Time)
+	h := headOf(p)
+	h.Following = true
+	var v view.View
+	switch l := a.look(a.Out); {
+	case o.shared.json:
+		v = view.NewJSON(a.Out)
+	case isTerminal(a.Out) && a.env("TERM") != "dumb":
+		v = view.NewTTY(a.Out, l, a.size(a.Out), h, m)
+	default:
+		v = view.NewPlain(a.Out, l, h, m)
+	}
+	defer v.End()
+	st.speak(func(s string) {
+		v.Tell(provision.Event{V: provision.EventVersion, Time: time.Now().UTC(), Run: p.entry.Run, Type: provision.Note, Message: s})
+	})
+	defer a.aloud(st)
+	key := journal.Key(p.entry.Service, p.entry.Run)
+	wctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	ticks, werr := st.runs.Watch(wctx, key)
+	told, idle := 0, ""
+	for {
+		p, err := readPast(ctx, st, p.entry)
+		if err == nil {
+			for ; told < len(p.events); told++ {
+				v.Tell(p.events[told])
+			}
+			if p.outcome() != "open" {
+				return nil
+			}
+			if now := st.idle(ctx, p); now != idle {
+				if idle = now; now != "" {
+					st.tell("%s", now)
+				}
+			}
+		}
+		select {
+		case <-asked:
+			return nil
+		case <-ctx.Done():
+			return nil
+		case _, ok := <-ticks:
+			if !ok {
+				ticks = nil
+			}
+			continue
+		case <-time.After(rereads):
+		}
+		if ticks == nil || werr != nil { // the store may answer by now
+			ticks, werr = st.runs.Watch(wctx, key)
+		}
+	}
+}
+
+// idle says that nobody is at work on an open run; nothing while somebody is.
+func (k *keep) idle(ctx context.Context, p past) string {
+	if time.Since(p.events[len(p.events)-1].Time) < lock.Beat {
+		return ""
+	}
+	var s lock.Store = k.local
+	if k.shared != nil {
+		if k.mirror.Away() != nil { // nobody here can know
+			return ""
+		}
+		s = k.shared
+	}
+	if h, expired, err := lock.Show(ctx, s, p.graph.Service); err == nil && (h == nil || expired) {
+		return "nobody is at work on this run. Go on: failover resume " + p.entry.Run.Short()
+	}
+	return ""
+}
