@@ -75,26 +75,44 @@ func (c *client) call(ctx context.Context, path string, in, out any) (unsure boo
 	c.mu.Lock()
 	from := c.good
 	c.mu.Unlock()
-	var errs []error
-	for i := range c.ends {
-		n := (from + i) % len(c.ends)
-		err := c.attempt(ctx, n, path, body, out, i < len(c.ends)-1)
-		if err == nil {
-			c.mu.Lock()
-			c.good = n
-			c.mu.Unlock()
-			return unsure, nil
+	var first error
+	for {
+		electing := false
+		for i := range c.ends {
+			n := (from + i) % len(c.ends)
+			err := c.attempt(ctx, n, path, body, out, i < len(c.ends)-1)
+			if err == nil {
+				c.mu.Lock()
+				c.good = n
+				c.mu.Unlock()
+				return unsure, nil
+			}
+			if !passing(err) {
+				return unsure, err
+			}
+			unsure = true
+			if first == nil {
+				first = err
+			}
+			var r *refusal
+			electing = electing || errors.As(err, &r)
 		}
-		if !passing(err) {
-			return unsure, err
-		}
-		unsure = true
-		errs = append(errs, err)
-		if ctx.Err() != nil {
-			break
+		// A member that answers without a leader will have one in a second; those that are not there will not.
+		if !electing || !sleep(ctx, 200*time.Millisecond) {
+			return unsure, fmt.Errorf("%w: %w", store.ErrAway, first)
 		}
 	}
-	return unsure, fmt.Errorf("%w: %w", store.ErrAway, errs[0])
+}
+
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return ctx.Err() == nil
+	case <-ctx.Done():
+		return false
+	}
 }
 
 // attempt asks one member, with a fresh token where the old one is refused.
