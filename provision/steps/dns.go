@@ -2,6 +2,7 @@ package steps
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -83,7 +84,7 @@ func (b *builder) moveRecord(z provision.Zone, r provision.Record, held []provis
 			proven = &s
 		}
 		needs = append(needs, b.proofs[to]...)
-		needs = append(needs, b.proveAgain(s, held)...)
+		needs = append(needs, b.proveAgain(z, s, held)...)
 		for _, at := range b.addresses[to] {
 			out := at.v4
 			if r.Type == "AAAA" {
@@ -137,24 +138,31 @@ func (b *builder) moveRecord(z provision.Zone, r provision.Record, held []provis
 	})
 }
 
-// proveAgain adds a second proof of every slot where the user's own steps stood between the first and
-// the move: what DNS will name must have answered moments before.
-func (b *builder) proveAgain(s provision.Server, held []provision.StepID) []provision.StepID {
-	if len(held) == 0 || s.Ready == nil {
+// proveAgain adds one more proof of all slots at once where the first may have grown old by the time of the
+// move: while the slowest of several slots was waited for, or the user's own steps ran. What DNS will name must have
+// answered moments before.
+func (b *builder) proveAgain(z provision.Zone, s provision.Server, held []provision.StepID) []provision.StepID {
+	slots := b.addresses[s.Name]
+	if s.Ready == nil || len(held) == 0 && len(slots) < 2 {
 		return nil
 	}
-	var out []provision.StepID
-	for _, at := range b.addresses[s.Name] {
-		id := provision.StepID("reprove/" + at.slot)
-		if _, ok := b.graph.Step(id); !ok {
-			needs := unique(append([]provision.StepID{provision.StepID("prove/" + at.slot), at.v4.Step, at.v6.Step}, held...))
-			b.add(provision.Step{ID: id, Kind: ServiceProve, Volatile: true, Needs: needs, With: b.proofArgs(s, at),
-				Within: provision.Duration(s.Ready.Within), Expect: provision.Duration(expectMoment),
-				Say: provision.Say{Stage: provision.StageProve, Thing: at.slot, Detail: "once more, after the steps of your own"}})
-		}
-		out = append(out, id)
+	id := provision.StepID("reprove/" + z.Name + "/" + s.Name)
+	if _, ok := b.graph.Step(id); ok { // for another record of the zone
+		return []provision.StepID{id}
 	}
-	return out
+	with, needs := b.readyArgs(s), append(slices.Clone(held), b.proofs[s.Name]...)
+	addresses := provision.Arg{List: true}
+	for _, at := range slots {
+		addresses.Of = append(addresses.Of, at.v4)
+		if b.wants(s.Name, "AAAA") {
+			addresses.Of = append(addresses.Of, at.v6)
+		}
+	}
+	with["addresses"], with["successes"] = addresses, provision.Lit(1)
+	b.add(provision.Step{ID: id, Kind: ServiceProve, Volatile: true, Needs: unique(append(needs, outputsOf(addresses)...)), With: with,
+		Within: provision.Duration(s.Ready.Within), Expect: provision.Duration(expectMoment),
+		Say: provision.Say{Stage: provision.StageProve, Thing: s.Name, Detail: "all at once, right before the move"}})
+	return []provision.StepID{id}
 }
 
 func outputsOf(a provision.Arg) []provision.StepID {

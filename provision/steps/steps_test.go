@@ -179,9 +179,9 @@ func TestOrderOfWhatMatters(t *testing.T) {
 		{"hostkey/collector-1", "deliver/collector-1"},
 		{"deliver/collector-1", "prove/collector-1"},
 		{"prove/collector-1", "step/warm"},
-		{"step/warm", "reprove/collector-1"}, // DNS names only what answered moments before
-		{"reprove/collector-1", move},
-		{"reprove/collector-2", move},
+		{"step/warm", "reprove/public/collector"}, // DNS names only what answered moments before
+		{"prove/collector-2", "reprove/public/collector"},
+		{"reprove/public/collector", move},
 		{"lower/collector.dripstat.com/A", move},
 		{move, "agree/collector.dripstat.com/A"},
 		{"agree/collector.dripstat.com/A", "confirm/collector.dripstat.com/A"},

@@ -56,8 +56,18 @@ func (p *Prove) round(ctx context.Context, id provision.StepID, a args, addresse
 	if err != nil {
 		return provision.Status{}, err
 	}
-	for _, addr := range addresses {
-		err := Answers(ctx, Request{Address: addr, URL: a.URL, Status: a.Status, Body: a.Body, Fingerprint: a.Fingerprint, Roots: roots, Dial: p.Dial})
+	errs := make([]error, len(addresses))
+	var wg sync.WaitGroup
+	slots := make(chan struct{}, atOnce)
+	for i, addr := range addresses {
+		wg.Go(func() {
+			slots <- struct{}{}
+			defer func() { <-slots }()
+			errs[i] = Answers(ctx, Request{Address: addr, URL: a.URL, Status: a.Status, Body: a.Body, Fingerprint: a.Fingerprint, Roots: roots, Dial: p.Dial})
+		})
+	}
+	wg.Wait()
+	for _, err := range errs {
 		if err != nil {
 			p.count(id, 0)
 			if provision.ClassOf(err) == provision.Final {
@@ -74,6 +84,9 @@ func (p *Prove) round(ctx context.Context, id provision.StepID, a args, addresse
 	return provision.Status{State: provision.Done, Out: provision.Values{"proven": strings.Join(addresses, " ")},
 		Seen: fmt.Sprintf("%s answers %d", a.URL, a.Status)}, nil
 }
+
+// atOnce bounds how many addresses are asked at the same time.
+const atOnce = 32
 
 // count adds to the good rounds of a step; 0 starts again.
 func (p *Prove) count(id provision.StepID, n int) int {

@@ -250,7 +250,10 @@ func (l *Look) doing(st state, s *step) string {
 func (l *Look) past(s *step) string {
 	switch s.Kind {
 	case "service.prove":
-		return "answers over TLS at " + s.out.Text("proven")
+		if at := strings.Fields(s.out.Text("proven")); len(at) > 3 {
+			return fmt.Sprintf("all %d answer over TLS", len(at))
+		}
+		return "answers over TLS at " + strings.ReplaceAll(s.out.Text("proven"), " ", ", ")
 	case "server.create":
 		return "up at " + s.out.Text("address")
 	case "dns.move":
