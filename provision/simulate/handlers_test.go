@@ -29,7 +29,13 @@ func (p *process) handlers(id provision.RunID) (map[provision.Kind]engine.Handle
 	if err != nil {
 		return nil, nil, err
 	}
-	zones := dns.Zones{"public": &lateZone{cloud: cloud, turn: make(chan struct{}, 1)}}
+	zones := dns.Zones{"public": dns.Late(func(ctx context.Context) (dns.Zone, error) {
+		sc, err := cloud.DNS(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return designate.New(sc, zone), nil
+	})}
 	keeper := &deliver.Keeper{Fetch: func(context.Context, string) (*secrets.Certificate, error) {
 		c, _, err := edge()
 		return c, err
@@ -100,52 +106,6 @@ func (p *process) ask(ctx context.Context, server, name, typ string) (provision.
 	}
 	return set, nil
 }
-
-// lateZone opens designate at the first use, as cmd does.
-type lateZone struct {
-	cloud *openstack.Cloud
-	turn  chan struct{} // not a mutex: virtual time stands still while one is waited for
-	zone  dns.Zone
-}
-
-func (l *lateZone) get(ctx context.Context) (dns.Zone, error) {
-	l.turn <- struct{}{}
-	defer func() { <-l.turn }()
-	if l.zone == nil {
-		sc, err := l.cloud.DNS(ctx)
-		if err != nil {
-			return nil, err
-		}
-		l.zone = designate.New(sc, zone)
-	}
-	return l.zone, nil
-}
-
-func (l *lateZone) Get(ctx context.Context, name, typ string) (provision.RRset, error) {
-	z, err := l.get(ctx)
-	if err != nil {
-		return provision.RRset{}, err
-	}
-	return z.Get(ctx, name, typ)
-}
-
-func (l *lateZone) Set(ctx context.Context, old, next provision.RRset) error {
-	z, err := l.get(ctx)
-	if err != nil {
-		return err
-	}
-	return z.Set(ctx, old, next)
-}
-
-func (l *lateZone) Settled(ctx context.Context, name, typ string) (provision.Status, error) {
-	z, err := l.get(ctx)
-	if err != nil {
-		return provision.Status{}, err
-	}
-	return z.Settled(ctx, name, typ)
-}
-
-func (l *lateZone) NameServers(context.Context) ([]string, error) { return nil, nil }
 
 // once is a step whose effect lives in the process: a hook, a key in memory, a delivery.
 type once struct {

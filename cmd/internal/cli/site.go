@@ -7,7 +7,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"sync"
 
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/agent"
@@ -83,71 +82,19 @@ func (a *App) newSite(plan provision.Plan, region string, box *box) (*site, erro
 func (s *site) zone(z provision.Zone) (dns.Zone, error) {
 	switch p := z.Provider; {
 	case p.Designate != nil:
-		return &lateZone{open: func(ctx context.Context) (dns.Zone, error) {
+		return dns.Late(func(ctx context.Context) (dns.Zone, error) {
 			sc, err := s.clouds[p.Designate.Cloud].DNS(ctx)
 			if err != nil {
 				return nil, err
 			}
 			return designate.New(sc, z.Zone), nil
-		}}, nil
+		}), nil
 	case p.RFC2136 != nil:
 		return rfc2136.New(z.Zone, *p.RFC2136)
 	case p.Route53 != nil:
 		return libdns.Route53(z.Zone, *p.Route53), nil
 	}
 	return nil, errors.New("has no provider")
-}
-
-// lateZone opens its zone at the first use: designate's address is known only after authentication.
-type lateZone struct {
-	open func(ctx context.Context) (dns.Zone, error)
-	mu   sync.Mutex
-	zone dns.Zone
-}
-
-func (l *lateZone) get(ctx context.Context) (dns.Zone, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.zone == nil {
-		z, err := l.open(ctx)
-		if err != nil {
-			return nil, err
-		}
-		l.zone = z
-	}
-	return l.zone, nil
-}
-
-func (l *lateZone) Get(ctx context.Context, name, typ string) (provision.RRset, error) {
-	z, err := l.get(ctx)
-	if err != nil {
-		return provision.RRset{}, err
-	}
-	return z.Get(ctx, name, typ)
-}
-
-func (l *lateZone) Set(ctx context.Context, old, next provision.RRset) error {
-	z, err := l.get(ctx)
-	if err != nil {
-		return err
-	}
-	return z.Set(ctx, old, next)
-}
-
-func (l *lateZone) Settled(ctx context.Context, name, typ string) (provision.Status, error) {
-	z, err := l.get(ctx)
-	if err != nil {
-		return provision.Status{}, err
-	}
-	return z.Settled(ctx, name, typ)
-}
-
-func (l *lateZone) NameServers(ctx context.Context) ([]string, error) {
-	z, err := l.get(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return z.NameServers(ctx)
 }
 
 // certificate fetches one of the plan's certificates from where it is kept.
