@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -69,8 +70,26 @@ func readPast(ctx context.Context, st *keep, e journal.Entry) (past, error) {
 func isFailover(p past) bool { return p.graph.Purpose == "failover" }
 func isOpen(p past) bool     { return p.outcome() != provision.OutcomeDone }
 
+// patience is how long a run that this machine does not know is looked for in a shared store that is silent: one
+// that lost its leader has another in some seconds.
+const patience = 15 * time.Second
+
 // findPast reads the run that was named, or the latest that is wanted (nil: any), or else the latest.
 func (a *App) findPast(ctx context.Context, st *keep, service, prefix string, want func(past) bool) (past, error) {
+	for began := time.Now(); ; {
+		p, err := a.lookUp(ctx, st, service, prefix, want)
+		if err == nil || st.mirror == nil || st.mirror.Away() == nil || time.Since(began) > patience {
+			return p, err
+		}
+		select {
+		case <-ctx.Done():
+			return p, err
+		case <-time.After(time.Second):
+		}
+	}
+}
+
+func (a *App) lookUp(ctx context.Context, st *keep, service, prefix string, want func(past) bool) (past, error) {
 	if prefix == "" && want != nil {
 		runs, err := journal.Runs(ctx, st.runs, service)
 		if err != nil {

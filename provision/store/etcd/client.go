@@ -59,6 +59,9 @@ func passing(err error) bool {
 	return r.Code == 4 || r.Code == 8 || r.Code == 13 || r.Code == codeUnavailable
 }
 
+// errSilent: a member that is there has not answered in time.
+var errSilent = errors.New("did not answer in time")
+
 func (r *refusal) stale() bool {
 	return r.Code == codeUnauthenticated || r.Code == codeInvalid && strings.Contains(r.Message+r.Err, "auth")
 }
@@ -95,9 +98,10 @@ func (c *client) call(ctx context.Context, path string, in, out any) (unsure boo
 				first = err
 			}
 			var r *refusal
-			electing = electing || errors.As(err, &r)
+			electing = electing || errors.As(err, &r) || errors.Is(err, errSilent)
 		}
-		// A member that answers without a leader will have one in a second; those that are not there will not.
+		// A member without a leader says so or, for a read, holds its answer back; it will have one in a second or
+		// two. Those that are not there will not.
 		if !electing || !sleep(ctx, 200*time.Millisecond) {
 			return unsure, fmt.Errorf("%w: %w", store.ErrAway, first)
 		}
@@ -176,7 +180,7 @@ func (c *client) request(ctx context.Context, n int, path, token string, body []
 	}
 	resp, err := c.http.Do(req)
 	if err != nil && ctx.Err() != nil {
-		return nil, fmt.Errorf("%s did not answer in time", c.ends[n])
+		return nil, fmt.Errorf("%s %w", c.ends[n], errSilent)
 	}
 	return resp, err
 }
