@@ -28,6 +28,12 @@ type change struct {
 	Old    provision.RRset `json:"old"`
 	TTL    int             `json:"ttl"`
 	Values []string        `json:"values"`
+	From   []string        `json:"from"` // what an earlier step of the run put there, where values come in place of that
+}
+
+// set is the record set with the run's own TTL.
+func (c change) set(values []string) provision.RRset {
+	return provision.RRset{Name: c.Old.Name, Type: c.Old.Type, TTL: c.TTL, Values: slices.Sorted(slices.Values(values))}
 }
 
 // Changer performs dns.lower, dns.move and dns.restore: they differ in what they put in place of what.
@@ -49,10 +55,14 @@ func Lower(z Zones) *Changer {
 	}}
 }
 
-// Move puts the new values in place of the old, whose TTL may have been lowered meanwhile.
+// Move puts the new values in place of the old, whose TTL may have been lowered meanwhile, or of those that an earlier
+// move of the run has put.
 func Move(z Zones) *Changer {
 	return &Changer{Zones: z, Next: func(c change) (provision.RRset, []provision.RRset) {
-		next := provision.RRset{Name: c.Old.Name, Type: c.Old.Type, TTL: c.TTL, Values: slices.Sorted(slices.Values(c.Values))}
+		next := c.set(c.Values)
+		if len(c.From) > 0 {
+			return next, []provision.RRset{c.set(c.From)}
+		}
 		lowered := c.Old
 		lowered.TTL = min(c.TTL, c.Old.TTL)
 		return next, []provision.RRset{c.Old, lowered}
@@ -63,10 +73,13 @@ func Move(z Zones) *Changer {
 // Values are what was moved there; a set that holds neither is someone else's and is left alone.
 func Restore(z Zones) *Changer {
 	return &Changer{Zones: z, Next: func(c change) (provision.RRset, []provision.RRset) {
-		moved := provision.RRset{Name: c.Old.Name, Type: c.Old.Type, TTL: c.TTL, Values: slices.Sorted(slices.Values(c.Values))}
 		lowered := c.Old
 		lowered.TTL = min(c.TTL, c.Old.TTL)
-		return c.Old, []provision.RRset{moved, lowered}
+		from := []provision.RRset{c.set(c.Values), lowered}
+		if len(c.From) > 0 {
+			from = append(from, c.set(c.From))
+		}
+		return c.Old, from
 	}}
 }
 
@@ -154,8 +167,10 @@ func (h *Changer) Do(ctx context.Context, s provision.Step, in provision.Values)
 func (h *Changer) decode(in provision.Values) (change, Zone, error) {
 	// Outputs come with undo steps; they are not arguments.
 	args := provision.Values{"zone": in["zone"], "old": in["old"], "ttl": in["ttl"]}
-	if v, ok := in["values"]; ok {
-		args["values"] = v
+	for _, k := range []string{"values", "from"} {
+		if v, ok := in[k]; ok {
+			args[k] = v
+		}
 	}
 	var c change
 	if err := args.Decode(&c); err != nil {

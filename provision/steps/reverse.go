@@ -69,7 +69,7 @@ func agreed(g provision.Graph, moved provision.Step, restore provision.StepID) (
 		with["values"] = provision.Lit(oldSet(moved).Values)
 		with["settled"] = provision.Lit(true) // the move itself may still be on its way to them
 		servers := strings.Join(provision.Values{"at": a.With["name_servers"].Is}.List("at"), ", ")
-		return provision.Step{ID: a.ID, Kind: DNSAgree, Needs: []provision.StepID{restore}, With: with, Within: a.Within, Expect: a.Expect,
+		return provision.Step{ID: provision.StepID(strings.TrimPrefix(string(a.ID), "join-")), Kind: DNSAgree, Needs: []provision.StepID{restore}, With: with, Within: a.Within, Expect: a.Expect,
 			Say: provision.Say{Stage: provision.StageRestore, Thing: a.Say.Thing, Detail: "until " + servers + " serve it"}}, true
 	}
 	return provision.Step{}, false
@@ -87,7 +87,7 @@ func effects(events []provision.Event) (map[provision.StepID]provision.Values, m
 			if kind, ok := failed[e.Step]; ok && kind == e.Kind { // another attempt; clearing one is of another kind
 				delete(outputs, e.Step)
 			}
-		case provision.StepDone, provision.StepFailed:
+		case provision.StepDone, provision.StepFailed, provision.StepSkipped:
 			if delete(failed, e.Step); e.Type == provision.StepFailed {
 				failed[e.Step] = e.Kind
 			}

@@ -130,6 +130,45 @@ func TestBuild(t *testing.T) {
 	golden(t, "one", build(t, plan, facts))
 	plan, facts = fullPlan()
 	golden(t, "full", build(t, plan, facts))
+	plan, facts = fullPlan()
+	pooled(&plan, facts)
+	golden(t, "pool", build(t, plan, facts))
+}
+
+// pooled asks for three servers, of which two are enough at first, and for one more as a hedge.
+func pooled(plan *provision.Plan, facts provision.Facts) {
+	s := &plan.Servers[0]
+	s.Count, s.Need = 3, 2
+	f := facts.Servers[s.Name]
+	f.Hedge = 1
+	facts.Servers[s.Name] = f
+}
+
+// Undoing a run whose names moved twice puts back what was there before the first move, in place of either set.
+func TestReverseAndBackOfAJoin(t *testing.T) {
+	plan, facts := fullPlan()
+	pooled(&plan, facts)
+	g := build(t, plan, facts)
+	events := finished(t, g)
+	for what, out := range map[string]provision.Graph{"abandon": Reverse(g, events, run), "back": Back(g, events, run, true)} {
+		if err := out.Check(); err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+		n := 0
+		for _, s := range out.Steps {
+			if s.Kind != DNSRestore || s.Say.Thing != "collector.dripstat.com" {
+				continue
+			}
+			n++
+			old := provision.Values(mapOf(s.With["old"].Is))
+			if old.Text("type") == "A" && !slices.Contains(old.List("values"), "203.0.113.10") || s.With["from"].Is == nil || s.With["values"].Is == nil {
+				t.Errorf("%s: restored with %v", what, s.With)
+			}
+		}
+		if n != 2 {
+			t.Errorf("%s: %d restorations of A and AAAA", what, n)
+		}
+	}
 }
 
 // The same arguments give the same graph, and the journal gives the graph back as it was.

@@ -223,6 +223,8 @@ func (l *Look) doing(st state, s *step) string {
 	switch st {
 	case done:
 		return l.past(s)
+	case spared:
+		return l.dim.Render("not needed")
 	case failed:
 		return l.bad.Render(strings.TrimPrefix(s.err.Error(), string(s.ID)+": "))
 	}
@@ -248,6 +250,9 @@ func (l *Look) doing(st state, s *step) string {
 
 // past says what was reached.
 func (l *Look) past(s *step) string {
+	if s.Clears {
+		return "removed, it is not needed"
+	}
 	switch s.Kind {
 	case "service.prove":
 		if at := strings.Fields(s.out.Text("proven")); len(at) > 3 {
@@ -262,6 +267,11 @@ func (l *Look) past(s *step) string {
 		return "serves through its public name"
 	case "dns.agree":
 		return "every name server agrees"
+	case "slots.choose":
+		if list := s.out.List(provision.Chosen); len(list) < 6 {
+			return strings.Join(list, ", ")
+		}
+		return fmt.Sprintf("%d are chosen", len(s.out.List(provision.Chosen)))
 	}
 	return s.Say.Detail
 }
@@ -272,7 +282,7 @@ func (m *Model) next() string {
 	for _, stage := range provision.Stages {
 		n, left := 0, 0
 		for _, s := range m.steps {
-			if s.Say.Stage == stage {
+			if s.Say.Stage == stage && !s.Clears {
 				n++
 				if s.state == waiting && !m.ready(s) {
 					left++
