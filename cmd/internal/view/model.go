@@ -122,13 +122,13 @@ func (m *Model) lost(slot string) (state, *step) {
 	var how state
 	var why *step
 	for _, s := range m.Graph.Steps {
-		if slot == "" || s.Slot != slot || s.Clears {
+		if slot == "" || s.Slot != slot {
 			continue
 		}
-		switch st := m.steps[s.ID]; st.state {
-		case failed:
+		switch st := m.steps[s.ID]; {
+		case st.state == failed && !s.Clears:
 			return failed, st
-		case spared:
+		case st.state == spared, s.Clears && st.state != waiting: // all of it may have been done by then
 			how, why = spared, st
 		}
 	}
@@ -178,7 +178,7 @@ func (m *Model) rowState(r *row) (state, *step) {
 	if given != nil && last == nil {
 		return spared, given
 	}
-	if all {
+	if all || last != nil && last.Say.Stage == provision.StageConfirm { // a name that serves is shown, though more may join
 		return done, last
 	}
 	return waiting, last
