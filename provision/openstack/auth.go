@@ -33,20 +33,18 @@ func (c *Cloud) login(ctx context.Context) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	cat, err := r.catalog.ExtractServiceCatalog()
-	if err != nil {
+	var said struct { // all at once: each reading of the answer takes the whole catalog apart again
+		Catalog []tokens.CatalogEntry `json:"catalog"`
+		Project struct{ ID string }   `json:"project"`
+		User    struct{ ID string }   `json:"user"`
+	}
+	if err := r.catalog.ExtractInto(&said); err != nil && len(said.Catalog) == 0 {
 		return nil, &provision.Error{Thing: "cloud." + c.name, What: "the identity service's answer holds no catalog: " + cut(scrub(err.Error())), Class: provision.Final}
 	}
-	s := &session{pc: c.provider(), catalog: cat.Entries}
+	s := &session{pc: c.provider(), catalog: said.Catalog, project: said.Project.ID, user: said.User.ID}
 	if len(s.catalog) == 0 {
 		return nil, &provision.Error{Thing: "cloud." + c.name, What: "the token has no catalog: it is not scoped to a project",
 			Hint: "give project_name (or project_id) in " + c.set.source, Class: provision.Final}
-	}
-	if p, err := r.catalog.ExtractProject(); err == nil && p != nil {
-		s.project = p.ID
-	}
-	if u, err := r.catalog.ExtractUser(); err == nil && u != nil {
-		s.user = u.ID
 	}
 	if err := s.pc.SetTokenAndAuthResult(r.auth); err != nil {
 		return nil, &provision.Error{Thing: "cloud." + c.name, What: "the identity service gave no token", Class: provision.Final}
@@ -73,9 +71,7 @@ func (c *Cloud) provider() *gophercloud.ProviderClient {
 
 // catalogResult is the part that tokens.CreateResult and GetResult share.
 type catalogResult interface {
-	ExtractServiceCatalog() (*tokens.ServiceCatalog, error)
-	ExtractProject() (*tokens.Project, error)
-	ExtractUser() (*tokens.User, error)
+	ExtractInto(v any) error
 }
 
 type loginResult struct {
