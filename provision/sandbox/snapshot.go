@@ -66,6 +66,20 @@ type RRset struct {
 	Leaving          bool // designate is deleting it
 }
 
+// Serves returns what the name server answers now; false where it has no such record.
+func (c *Cloud) Serves(name, kind string) (RRset, bool) {
+	now := time.Now()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, z := range c.zones {
+		z.settle(now)
+		if d, ok := z.served[rrKey{name, kind}]; ok {
+			return RRset{Zone: z.name, Name: name, Type: kind, TTL: d.ttl, Values: slices.Clone(d.values)}, true
+		}
+	}
+	return RRset{}, false
+}
+
 // Snapshot returns the state of now.
 func (c *Cloud) Snapshot() (s Snapshot) {
 	now := time.Now()
