@@ -1,6 +1,7 @@
 package simulate
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 	"strings"
@@ -156,16 +157,10 @@ func (w *world) checkDone() {
 // checkLedTo: the run ended, or will go no further; whatever is there is what its journal leads to.
 func (w *world) checkLedTo() {
 	snap := w.box.Snapshot()
-	events, err := journal.Parse(w.store.read(journal.Key(service, w.run)))
+	led, err := w.leads(w.store.read(journal.Key(service, w.run)))
 	if err != nil {
 		w.wrong("the journal cannot be read: %v", err)
 		return
-	}
-	led := map[string]bool{}
-	if len(events) > 0 && events[0].Graph != nil {
-		for _, s := range steps.Reverse(*events[0].Graph, events, w.run).Steps {
-			led[string(s.Kind)+" "+fmt.Sprint(s.With["slot"].Is)] = true
-		}
 	}
 	for slot := range w.ours(snap) {
 		if !led["server.delete "+slot] {
@@ -180,6 +175,25 @@ func (w *world) checkLedTo() {
 	for name, old := range w.old {
 		w.checkRecord(nil, snap, name, old)
 	}
+}
+
+// leads gives what would be removed if the run were undone now. What the same journal led to before is kept: most
+// of an undoing adds nothing to the journal of the run.
+func (w *world) leads(journaled []byte) (map[string]bool, error) {
+	if w.led != nil && bytes.Equal(w.ledBy, journaled) {
+		return w.led, nil
+	}
+	events, err := journal.Parse(journaled)
+	if err != nil {
+		return nil, err
+	}
+	w.led, w.ledBy = map[string]bool{}, journaled
+	if len(events) > 0 && events[0].Graph != nil {
+		for _, s := range steps.Reverse(*events[0].Graph, events, w.run).Steps {
+			w.led[string(s.Kind)+" "+fmt.Sprint(s.With["slot"].Is)] = true
+		}
+	}
+	return w.led, nil
 }
 
 // checkNothing: the run was abandoned.

@@ -11,6 +11,7 @@ import (
 	"hash/fnv"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -30,6 +31,7 @@ const (
 type world struct {
 	seed    uint64
 	without safeguard
+	telling bool       // the trace is wanted: most of what a seed does is only told, never read
 	rng     *rand.Rand // of the plan and of the story; faults have dice of their own
 	box     *sandbox.Cloud
 	store   *memory
@@ -40,6 +42,8 @@ type world struct {
 	old     map[string]provision.RRset // by record
 	crypto  bool                       // real SSH and TLS
 	began   time.Time
+	led     map[string]bool // see leads
+	ledBy   []byte
 
 	mu       sync.Mutex
 	counts   map[string]int
@@ -63,8 +67,8 @@ func (a *tally) add(b tally) {
 	a.Abandons, a.Takeovers, a.Done, a.Failed = a.Abandons+b.Abandons, a.Takeovers+b.Takeovers, a.Done+b.Done, a.Failed+b.Failed
 }
 
-func newWorld(ctx context.Context, seed uint64, without safeguard) (*world, error) {
-	w := &world{seed: seed, without: without, rng: rand.New(rand.NewPCG(seed, 1)), counts: map[string]int{}, born: map[string]time.Time{},
+func newWorld(ctx context.Context, seed uint64, without safeguard, telling bool) (*world, error) {
+	w := &world{seed: seed, without: without, telling: telling, rng: rand.New(rand.NewPCG(seed, 1)), counts: map[string]int{}, born: map[string]time.Time{},
 		old: map[string]provision.RRset{}, began: time.Now(), run: runID(seed, 0)}
 	w.store = &memory{w: w, values: map[string][]byte{}}
 	w.crypto = seed%20 == 19
@@ -202,7 +206,7 @@ func (w *world) dice(what string) *rand.Rand {
 	w.counts[what]++
 	w.mu.Unlock()
 	h := fnv.New64a()
-	_, _ = fmt.Fprintf(h, "%s/%d", what, n)
+	_, _ = h.Write(strconv.AppendInt(append([]byte(what), '/'), int64(n), 10))
 	return rand.New(rand.NewPCG(w.seed, h.Sum64()))
 }
 
@@ -228,6 +232,9 @@ func (w *world) wrong(format string, a ...any) {
 }
 
 func (w *world) note(format string, a ...any) {
+	if !w.telling {
+		return
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.trace = append(w.trace, fmt.Sprintf("%9.3f ", time.Since(w.began).Seconds())+fmt.Sprintf(format, a...))
