@@ -2,6 +2,8 @@ package simulate
 
 import (
 	"bytes"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -177,23 +179,30 @@ func (w *world) checkLedTo() {
 	}
 }
 
-// leads gives what would be removed if the run were undone now. What the same journal led to before is kept: most
-// of an undoing adds nothing to the journal of the run.
+// leads gives what would be removed if the run were undone now. What was read of the journal before is not read
+// again: it is only added to.
 func (w *world) leads(journaled []byte) (map[string]bool, error) {
-	if w.led != nil && bytes.Equal(w.ledBy, journaled) {
-		return w.led, nil
+	if !bytes.HasPrefix(journaled, w.read) {
+		return nil, errors.New("what was recorded has changed")
 	}
-	events, err := journal.Parse(journaled)
-	if err != nil {
-		return nil, err
+	for line := range bytes.Lines(journaled[len(w.read):]) {
+		if !bytes.HasSuffix(line, []byte("\n")) { // torn
+			break
+		}
+		var e provision.Event
+		if err := json.Unmarshal(line, &e); err != nil {
+			return nil, err
+		}
+		w.past = append(w.past, e)
+		w.read = journaled[:len(w.read)+len(line)]
 	}
-	w.led, w.ledBy = map[string]bool{}, journaled
-	if len(events) > 0 && events[0].Graph != nil {
-		for _, s := range steps.Reverse(*events[0].Graph, events, w.run).Steps {
-			w.led[string(s.Kind)+" "+fmt.Sprint(s.With["slot"].Is)] = true
+	led := map[string]bool{}
+	if len(w.past) > 0 && w.past[0].Graph != nil {
+		for _, s := range steps.Reverse(*w.past[0].Graph, w.past, w.run).Steps {
+			led[string(s.Kind)+" "+fmt.Sprint(s.With["slot"].Is)] = true
 		}
 	}
-	return w.led, nil
+	return led, nil
 }
 
 // checkNothing: the run was abandoned.
