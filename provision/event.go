@@ -76,4 +76,7 @@ type Event struct {
 	Host  string `json:"host,omitempty"`
 	Plan  string `json:"plan,omitempty"`   // path of the plan
 	PlanD string `json:"digest,omitempty"` // its SHA-256
+	// Adopted says of a run.started that the journal of before was lost: this one was begun from the tags that were
+	// found in the region, and Message tells what was there.
+	Adopted bool `json:"adopted,omitempty"`
 }

@@ -223,7 +223,7 @@ func (m *Model) moves() []move {
 			continue
 		}
 		st := m.steps[s.ID]
-		mv := move{name: s.Say.Thing, done: st.state == done}
+		mv := move{name: s.Say.Thing, done: st.state == done, lost: s.Undo.Kind == "dns.release"}
 		if old, ok := s.With["old"].Is.(map[string]any); ok {
 			mv.old = provision.Values(old).List("values")
 			mv.typ, _ = old["type"].(string)
@@ -243,4 +243,5 @@ type move struct {
 	old, values  []string
 	moved, stale time.Time
 	done         bool
+	lost         bool // what was there before the run is not known
 }
