@@ -79,4 +79,7 @@ type Event struct {
 	PlanD string `json:"digest,omitempty"` // its SHA-256
 	// StepD is the Digest of the step that a step.intent is about.
 	StepD string `json:"step_digest,omitempty"`
+	// Adopted says of a run.started that the journal of before was lost: this one was begun from the tags that were
+	// found in the region, and Message tells what was there.
+	Adopted bool `json:"adopted,omitempty"`
 }

@@ -18,11 +18,13 @@ type Inventory struct {
 	Networks       []Network
 	SecurityGroups []NamedID
 	Quotas         map[string]Quota // instances, cores, ram (MiB), server_groups, floatingip, security_group, keypairs
-	Servers        []Live           // those that carry this service's tag
-	Skew           time.Duration    // the cloud's clock less this machine's, as far as an HTTP Date header tells
-	Local          netip.Addr       // this machine's end of the connection to the compute API
-	Remote         netip.Addr       // the other end
-	UserDataMax    int              // bytes before base64
+	KeyPairs       []string
+	ServerGroups   []NamedID
+	Servers        []Live        // those that carry this service's tag
+	Skew           time.Duration // the cloud's clock less this machine's, as far as an HTTP Date header tells
+	Local          netip.Addr    // this machine's end of the connection to the compute API
+	Remote         netip.Addr    // the other end
+	UserDataMax    int           // bytes before base64
 	Unread         []Finding
 }
 

@@ -111,6 +111,28 @@ func (j *Journal) flush(ctx context.Context) {
 	}
 }
 
+// Start writes the first events of a run's journal at once, numbered from 1; store.ErrExists where the run has a
+// journal already. It is for one who holds the lease.
+func Start(ctx context.Context, s Store, service string, run provision.RunID, events []provision.Event) error {
+	key := Key(service, run)
+	switch _, err := s.Read(ctx, key); {
+	case err == nil:
+		return store.ErrExists
+	case !errors.Is(err, store.ErrNotFound):
+		return err
+	}
+	var b []byte
+	for i, e := range events {
+		e.Seq = i + 1
+		line, err := json.Marshal(e)
+		if err != nil {
+			return fmt.Errorf("journal: an event does not marshal: %w", err)
+		}
+		b = append(append(b, line...), '\n')
+	}
+	return s.Append(ctx, key, b)
+}
+
 // Read gives a run's events in order. A last line without its newline was torn by a crash and is left
 // out: it was never acknowledged. Anything else that does not parse is an error that names the line.
 func Read(ctx context.Context, s Store, service string, run provision.RunID) ([]provision.Event, error) {

@@ -265,3 +265,18 @@ func TestFind(t *testing.T) {
 		}
 	}
 }
+
+// A journal is begun at once, and only where there is none.
+func TestStart(t *testing.T) {
+	m := &memory{keys: map[string][]byte{}}
+	if err := Start(t.Context(), m, "shop", "01RUN", []provision.Event{event(1), event(2)}); err != nil {
+		t.Fatal(err)
+	}
+	got, err := Read(t.Context(), m, "shop", "01RUN")
+	if err != nil || len(got) != 2 || got[1].Seq != 2 {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if err := Start(t.Context(), m, "shop", "01RUN", []provision.Event{event(1)}); !errors.Is(err, store.ErrExists) {
+		t.Errorf("begun over another: %v", err)
+	}
+}

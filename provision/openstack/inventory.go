@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"maps"
 	"net/netip"
 	"net/url"
 	"slices"
@@ -207,6 +208,7 @@ func (r *reader) compute(ctx context.Context, q Query) {
 		}
 		return func(i *provision.Inventory) {
 			c.saw(KeypairCreate, r.at, names)
+			i.KeyPairs = slices.Sorted(maps.Keys(names))
 			i.Quotas["keypairs used"] = provision.Quota{Used: len(names)} // folded in by usage
 		}, err
 	})
@@ -216,7 +218,12 @@ func (r *reader) compute(ctx context.Context, q Query) {
 		for _, g := range list {
 			names[g.Name] = true
 		}
-		return func(*provision.Inventory) { c.saw(ServerGroupCreate, r.at, names) }, err
+		return func(i *provision.Inventory) {
+			c.saw(ServerGroupCreate, r.at, names)
+			for _, g := range list {
+				i.ServerGroups = append(i.ServerGroups, provision.NamedID{ID: g.ID, Name: g.Name})
+			}
+		}, err
 	})
 	r.read(ctx, "server", "servers of this service", func(ctx context.Context) (func(*provision.Inventory), error) {
 		var list []server

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -42,6 +43,8 @@ type App struct {
 	// box, where it is set, is a sandbox that outlives a command: --sandbox uses it instead of starting its
 	// own, and a run in it can be taken up again.
 	box *box
+	// dial, where it is set, reaches servers in the network's place: those of a sandbox in another process.
+	dial func(ctx context.Context, network, addr string) (net.Conn, error)
 }
 
 // Main runs the command line and gives the exit code.

@@ -54,6 +54,12 @@ func (b *buffer) String() string {
 // newBench starts a fast sandbox for the built-in plan, edited by pairs of old and new text.
 func newBench(t *testing.T, faults []string, edits ...string) *bench {
 	t.Helper()
+	return newBenchWith(t, sandbox.Quota{}, faults, edits...)
+}
+
+// newBenchWith does so with quotas.
+func newBenchWith(t *testing.T, quota sandbox.Quota, faults []string, edits ...string) *bench {
+	t.Helper()
 	b := &bench{t: t, dir: t.TempDir()}
 	b.env = map[string]string{"FAILOVER_STATE_DIR": filepath.Join(b.dir, "state"), "TERM": "dumb"}
 	ca, err := sandbox.NewCA()
@@ -80,7 +86,7 @@ func newBench(t *testing.T, faults []string, edits ...string) *bench {
 	b.app = &App{In: in, Out: &b.out, Err: &b.err, LookEnv: func(k string) (string, bool) { v, ok := b.env[k]; return v, ok }}
 	plan, err := planfile.Load(b.path("failover.hcl"), planfile.Options{Env: b.app.LookEnv})
 	b.no(err)
-	o := sandbox.Options{Boot: 300 * time.Millisecond, SSHDelay: 100 * time.Millisecond, DNSDelay: 100 * time.Millisecond}
+	o := sandbox.Options{Quota: quota, Boot: 300 * time.Millisecond, SSHDelay: 100 * time.Millisecond, DNSDelay: 100 * time.Millisecond}
 	for _, f := range faults {
 		fault, err := sandbox.ParseFault(f)
 		b.no(err)
@@ -164,6 +170,9 @@ var rich = []string{
 
 // Runs wait most of their time: more of them than there are cores may go on at once.
 func TestMain(m *testing.M) {
+	if os.Getenv(childSocket) != "" {
+		os.Exit(child())
+	}
 	if f := flag.Lookup("test.parallel"); f != nil {
 		_ = f.Value.Set("8")
 	}

@@ -52,25 +52,62 @@ func exists(path string) bool {
 	return err == nil
 }
 
+// resumeOptions are those of `failover resume [RUN]`.
+type resumeOptions struct {
+	again
+	adopt  adoption
+	me     string
+	yes    bool
+	dryRun bool
+}
+
 // newResume is `failover resume [RUN]`: the run's graph is the journal's, whatever the plan says by now.
 func newResume(app *App) *cobra.Command {
-	o := &again{app: app}
+	o := &resumeOptions{again: again{app: app}}
 	cmd := &cobra.Command{
 		Use: "resume [RUN]", Short: "Go on with a run that stopped, the latest that is not done by default", Args: cobra.MaximumNArgs(1),
+		Long: `Goes on with a run by its journal: what is done is not done again, what is not known is looked up.
+
+--adopt is for a run whose journal is lost, with the machine that kept it: what the run has made is found in
+--region by its tags, the rest is made, and a new journal of the same run begins. It is shown first and asks
+once, as a run that begins. Where the run has moved DNS already, what the records held before is not known
+any more: neither abandon nor back can restore it.`,
+		Example: `  failover resume
+  failover resume 01JDXR4
+  failover resume --adopt --region ORD --dry-run`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			p, s, st, err := o.open(cmd.Context(), first(args), isOpen)
-			if err != nil {
+			if err := o.adopt.check(cmd); err != nil {
 				return err
 			}
-			defer s.close()
-			defer st.Close() //nolint:errcheck // every append was synced
-			if p.outcome() == provision.OutcomeDone {
-				return usage("failover status "+p.entry.Run.Short()+" shows it", "run %s is done", p.entry.Run.Short())
+			if o.adopt.on {
+				return o.resumeOrphan(cmd.Context(), first(args))
 			}
-			h := view.Head{Service: p.graph.Service, Region: p.graph.Region, Home: p.graph.Home, Purpose: p.graph.Purpose}
-			return app.perform(cmd.Context(), performance{site: s, graph: p.graph, id: p.entry.Run, head: h, store: st, options: o.store, json: o.shared.json, past: p.events, planPath: p.plan})
+			if o.dryRun {
+				return usage("failover status shows how far it is", "--dry-run goes with --adopt: what is left of a run is in its journal")
+			}
+			return o.run(cmd.Context(), first(args))
 		},
 	}
 	o.add(cmd)
+	o.adopt.add(cmd)
+	f := cmd.Flags()
+	f.BoolVar(&o.dryRun, "dry-run", false, "with --adopt: show what is there and what would be done, and change nothing")
+	f.BoolVar(&o.yes, "yes", false, "with --adopt: go on without asking (without it, resume never asks)")
+	f.StringVar(&o.me, "me", "", "with --adopt: the address that the cloud sees you come from, for rules that say \"from me\"")
+	_ = cmd.RegisterFlagCompletionFunc("region", (&runOptions{app: app}).completeRegion)
 	return cmd
+}
+
+func (o *resumeOptions) run(ctx context.Context, prefix string) error {
+	p, s, st, err := o.open(ctx, prefix, isOpen)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	defer st.Close() //nolint:errcheck // every append was synced
+	if p.outcome() == provision.OutcomeDone {
+		return usage("failover status "+p.entry.Run.Short()+" shows it", "run %s is done", p.entry.Run.Short())
+	}
+	h := view.Head{Service: p.graph.Service, Region: p.graph.Region, Home: p.graph.Home, Purpose: p.graph.Purpose}
+	return o.app.perform(ctx, performance{site: s, graph: p.graph, id: p.entry.Run, head: h, store: st, options: o.store, json: o.shared.json, past: p.events, planPath: p.plan})
 }

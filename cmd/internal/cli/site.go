@@ -43,7 +43,7 @@ type site struct {
 
 // newSite wires a plan. box is nil but under --sandbox.
 func (a *App) newSite(plan provision.Plan, region string, box *box) (*site, error) {
-	s := &site{app: a, plan: plan.For(region), region: region, clouds: openstack.Clouds{}, zones: dns.Zones{}}
+	s := &site{app: a, plan: plan.For(region), region: region, dial: a.dial, clouds: openstack.Clouds{}, zones: dns.Zones{}}
 	s.keeper = &deliver.Keeper{Fetch: s.certificate}
 	s.stores = map[string]*age.Store{}
 	for _, st := range plan.Secrets {
@@ -150,6 +150,7 @@ func (s *site) handlers(run provision.RunID) map[provision.Kind]engine.Handler {
 		steps.DNSRestore:         dns.Restore(s.zones),
 		steps.DNSAgree:           &dns.Agree{Zones: s.zones},
 		steps.DNSExpire:          dns.Expire{},
+		steps.DNSRelease:         dns.Release{Zones: s.zones},
 		steps.DNSResolvers:       dns.Resolvers{},
 		steps.HookRun:            &hook.Run{Dir: s.plan.Dir, Service: s.plan.Service, Region: s.region, Run: run},
 	}

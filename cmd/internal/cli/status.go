@@ -11,6 +11,7 @@ import (
 	"github.com/dripstat/failover/provision"
 	"github.com/dripstat/failover/provision/journal"
 	"github.com/dripstat/failover/provision/lock"
+	"github.com/dripstat/failover/provision/steps"
 )
 
 // statusOptions are those of `failover status [RUN]`.
@@ -71,6 +72,9 @@ func (o *statusOptions) run(ctx context.Context, prefix string) error {
 		if m.Err != nil {
 			view.WriteError(a.Out, l, m.Err)
 		}
+	}
+	if steps.Adopted(p.events) {
+		_, _ = fmt.Fprintf(a.Out, "\n%s\n", p.events[0].Message)
 	}
 	if line := st.holder(ctx, p.graph.Service, p.entry.Run, m.Ended.IsZero()); line != "" {
 		_, _ = fmt.Fprintf(a.Out, "\n%s\n", line)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -18,6 +19,7 @@ import (
 // undoOptions are those of the commands that turn a run around.
 type undoOptions struct {
 	again
+	adopt  adoption // abandon
 	yes    bool
 	dryRun bool
 	remove bool // back: remove the replacements too
@@ -34,13 +36,23 @@ func newAbandon(app *App) *cobra.Command {
 	o := &undoOptions{again: again{app: app}}
 	cmd := &cobra.Command{
 		Use: "abandon [RUN]", Short: "Undo a run: restore its records, then remove what it created", Args: cobra.MaximumNArgs(1),
+		Long: `Restores the records that the run has moved, then removes what it created. It is shown first and asks once.
+
+--adopt is for a run whose journal is lost: all that carries the run in --region is removed. No record is
+restored, since nobody knows what it held: while one points to the run's servers, nothing is removed.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return o.run(cmd.Context(), first(args), "Undo run %s?", func(p past) provision.Graph {
-				return steps.Reverse(p.graph, p.events, p.entry.Run)
-			})
+			if err := o.adopt.check(cmd); err != nil {
+				return err
+			}
+			if o.adopt.on {
+				return o.abandonOrphan(cmd.Context(), first(args))
+			}
+			return o.run(cmd.Context(), first(args), "Undo run %s?", reverse)
 		},
 	}
 	o.add(cmd)
+	o.adopt.add(cmd)
+	_ = cmd.RegisterFlagCompletionFunc("region", (&runOptions{app: app}).completeRegion)
 	return cmd
 }
 
@@ -54,9 +66,7 @@ as the run's own servers were; where they do not answer, nothing is changed. The
 restored, every name server is asked, and the TTL is waited out, so that nobody is sent to the
 replacements any more. --remove then removes them; without it they go on running.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return o.run(cmd.Context(), first(args), "Go back home from run %s?", func(p past) provision.Graph {
-				return steps.Back(p.graph, p.events, p.entry.Run, o.remove)
-			})
+			return o.run(cmd.Context(), first(args), "Go back home from run %s?", o.back)
 		},
 	}
 	o.add(cmd)
@@ -64,7 +74,24 @@ replacements any more. --remove then removes them; without it they go on running
 	return cmd
 }
 
-func (o *undoOptions) run(ctx context.Context, prefix, question string, build func(past) provision.Graph) error {
+func reverse(p past) (provision.Graph, error) {
+	if steps.Adopted(p.events) {
+		return steps.ReverseAdopted(p.graph, p.events, p.entry.Run), nil
+	}
+	return steps.Reverse(p.graph, p.events, p.entry.Run), nil
+}
+
+// back refuses where home is not known: what the records held was read after the run had moved them.
+func (o *undoOptions) back(p past) (provision.Graph, error) {
+	if names := steps.BeforeUnknown(p.graph); len(names) > 0 {
+		run := p.entry.Run.Short()
+		return provision.Graph{}, usage("point it home at your DNS provider, wait for its TTL, then: failover abandon "+run,
+			"the journal of run %s was lost when it had moved %s already, so what it held before is not known; nothing was touched", run, strings.Join(names, ", "))
+	}
+	return steps.Back(p.graph, p.events, p.entry.Run, o.remove), nil
+}
+
+func (o *undoOptions) run(ctx context.Context, prefix, question string, build func(past) (provision.Graph, error)) error {
 	a := o.app
 	if !o.dryRun && !o.yes {
 		if err := a.mayAsk(); err != nil {
@@ -80,7 +107,13 @@ func (o *undoOptions) run(ctx context.Context, prefix, question string, build fu
 	if p.graph.Purpose != "failover" {
 		return usage("failover runs lists them", "run %s is itself an %s", p.entry.Run.Short(), p.graph.Purpose)
 	}
-	g := build(p)
+	g, err := build(p)
+	if err != nil {
+		return err
+	}
+	if err := s.released(ctx, g); err != nil {
+		return err
+	}
 	if len(g.Steps) == 0 {
 		if !o.dryRun {
 			if err := a.giveUp(ctx, st, p, o.store); err != nil {

@@ -268,7 +268,7 @@ func (m *Model) moves() []move {
 			}
 			continue
 		}
-		mv := move{id: string(s.ID), name: s.Say.Thing, done: st.state == done}
+		mv := move{id: string(s.ID), name: s.Say.Thing, done: st.state == done, lost: s.Undo.Kind == "dns.release"}
 		if old, ok := s.With["old"].Is.(map[string]any); ok {
 			mv.old = provision.Values(old).List("values")
 			mv.typ, _ = old["type"].(string)
@@ -289,4 +289,5 @@ type move struct {
 	old, values  []string
 	moved, stale time.Time
 	done         bool
+	lost         bool // what was there before the run is not known
 }

@@ -3,6 +3,7 @@ package view
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -45,11 +46,15 @@ func WriteSummary(w io.Writer, l *Look, h Head, m *Model) {
 		fmt.Fprintf(&b, "  %s\n", l.wrap("  ", n))
 	}
 	for _, mv := range m.moves() {
-		if mv.done && mv.stale.After(m.Ended) && m.Graph.Purpose == "failover" {
+		if mv.done && !mv.lost && mv.stale.After(m.Ended) && m.Graph.Purpose == "failover" {
 			fmt.Fprintf(&b, "  %s\n", l.wrap("  ", fmt.Sprintf("Some resolvers may hold the old answer for %s until %s (%d s from the move).",
 				mv.name, mv.stale.Local().Format("15:04:05"), int(mv.stale.Sub(mv.moved)/time.Second))))
 		}
-		if mv.done && m.Graph.Purpose == "failover" {
+		switch {
+		case !mv.done || m.Graph.Purpose != "failover":
+		case mv.lost:
+			fmt.Fprintf(&b, "  %s\n", l.wrap("  ", fmt.Sprintf("What %s %s was before the run is not known: its journal was lost.", mv.name, mv.typ)))
+		default:
 			fmt.Fprintf(&b, "  %s\n", l.wrap("  ", fmt.Sprintf("%s %s was %s", mv.name, mv.typ, orNone(mv.old))))
 		}
 	}
@@ -109,6 +114,8 @@ func (l *Look) ways(b *strings.Builder, h Head, m *Model) {
 		} else if m.Graph.Purpose == "back" && !m.removes() {
 			fmt.Fprintf(b, "  The replacements still run; remove them: failover abandon %s\n", m.Graph.Of.Short())
 		}
+	case m.Outcome == provision.OutcomeDone && slices.ContainsFunc(m.moves(), func(mv move) bool { return mv.lost }):
+		fmt.Fprintf(b, "  Way back: point the name home at your DNS provider, then remove what was made: failover abandon %s\n", run)
 	case m.Outcome == provision.OutcomeDone:
 		fmt.Fprintf(b, "  Way back: failover back %s\n  Undo:     failover abandon %s\n", run, run)
 	default:
