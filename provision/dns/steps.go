@@ -28,7 +28,8 @@ type change struct {
 	Old    provision.RRset `json:"old"`
 	TTL    int             `json:"ttl"`
 	Values []string        `json:"values"`
-	From   []string        `json:"from"` // what an earlier step of the run put there, where values come in place of that
+	Leave  bool            `json:"leave"` // a set that names nothing of Values or From may stay
+	From   []string        `json:"from"`  // what an earlier step of the run put there, where values come in place of that
 }
 
 // set is the record set with the run's own TTL.
@@ -70,7 +71,8 @@ func Move(z Zones) *Changer {
 }
 
 // Restore puts the old set back, in place of what the run had put or of the old set with a lowered TTL.
-// Values are what was moved there; a set that holds neither is someone else's and is left alone.
+// Values are what was moved there. A set that holds neither is someone else's and is not touched: an error, or with
+// Leave, where it names nothing that the run put, as good as restored.
 func Restore(z Zones) *Changer {
 	return &Changer{Zones: z, Next: func(c change) (provision.RRset, []provision.RRset) {
 		lowered := c.Old
@@ -109,14 +111,22 @@ func (h *Changer) Check(ctx context.Context, s provision.Step, in provision.Valu
 					return provision.Status{State: provision.Absent}, nil
 				}
 			}
+			if c.Leave && !overlap(have.Values, c.Values) && !overlap(have.Values, c.From) {
+				return provision.Status{State: provision.Done, Out: provision.Values{"ttl": have.TTL, "values": slices.Concat([]string{}, have.Values), "left": true}}, nil
+			}
 			return provision.Status{}, changedError(have, c.Old)
 		}
 		at = time.Now()
 	}
 	return provision.Status{State: provision.Done, Out: provision.Values{
-		"ttl": next.TTL, "moved_at": at.UTC().Format(time.RFC3339), "values": next.Values,
+		"ttl": next.TTL, "moved_at": at.UTC().Format(time.RFC3339), "values": slices.Concat([]string{}, next.Values), // a list even where it is empty
 		"stale_until": at.Add(time.Duration(c.Old.TTL) * time.Second).UTC().Format(time.RFC3339),
 	}}, nil
+}
+
+// overlap reports whether two sets have a value in common.
+func overlap(a, b []string) bool {
+	return common(a, b) != "" || slices.ContainsFunc(a, func(x string) bool { return slices.Contains(b, x) })
 }
 
 func changedError(have, old provision.RRset) error {
@@ -167,7 +177,7 @@ func (h *Changer) Do(ctx context.Context, s provision.Step, in provision.Values)
 func (h *Changer) decode(in provision.Values) (change, Zone, error) {
 	// Outputs come with undo steps; they are not arguments.
 	args := provision.Values{"zone": in["zone"], "old": in["old"], "ttl": in["ttl"]}
-	for _, k := range []string{"values", "from"} {
+	for _, k := range []string{"values", "from", "leave"} {
 		if v, ok := in[k]; ok {
 			args[k] = v
 		}

@@ -28,6 +28,7 @@ func Reverse(g provision.Graph, events []provision.Event, run provision.RunID) p
 		}
 		restored[name] = true
 		with := undoArgs(s, outputs)
+		with["leave"] = provision.Lit(true) // a later run may have moved the name elsewhere: what is removed here is not named then
 		id := provision.StepID("restore/" + name)
 		restores = append(restores, id)
 		out.Steps = append(out.Steps, provision.Step{ID: id, Kind: DNSRestore, With: with, Within: provision.Duration(2 * time.Minute),
@@ -58,7 +59,7 @@ func Reverse(g provision.Graph, events []provision.Event, run provision.RunID) p
 	return out
 }
 
-// agreed waits, after a moved set was restored, until every name server serves the old one again: what they still
+// agreed waits, after a moved set was restored, until every name server serves what the provider holds: what they still
 // name must not be removed. moved is the step that is undone.
 func agreed(g provision.Graph, moved provision.Step, restore provision.StepID) (provision.Step, bool) {
 	for _, a := range g.Steps {
@@ -66,7 +67,7 @@ func agreed(g provision.Graph, moved provision.Step, restore provision.StepID) (
 			continue
 		}
 		with := maps.Clone(a.With)
-		with["values"] = provision.Lit(oldSet(moved).Values)
+		with["values"] = provision.Arg{List: true, Of: []provision.Output{{Step: restore, Name: "values"}}}
 		with["settled"] = provision.Lit(true) // the move itself may still be on its way to them
 		servers := strings.Join(provision.Values{"at": a.With["name_servers"].Is}.List("at"), ", ")
 		return provision.Step{ID: provision.StepID(strings.TrimPrefix(string(a.ID), "join-")), Kind: DNSAgree, Needs: []provision.StepID{restore}, With: with, Within: a.Within, Expect: a.Expect,

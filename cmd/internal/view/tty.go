@@ -263,6 +263,10 @@ func (l *Look) past(s *step) string {
 		return "up at " + s.out.Text("address")
 	case "dns.move":
 		return "moved to " + strings.Join(s.out.List("values"), ", ")
+	case "dns.restore":
+		if left, _ := s.out["left"].(bool); left {
+			return "left at " + strings.Join(s.out.List("values"), ", ") + ", where someone has pointed it since"
+		}
 	case "service.confirm":
 		return "serves through its public name"
 	case "dns.agree":
