@@ -59,6 +59,15 @@ func Reverse(g provision.Graph, events []provision.Event, run provision.RunID) p
 	return out
 }
 
+// Inside reports whether nothing that a run has begun shows outside its region, but for TTLs: no name was moved and no
+// step of the user's own was run. Such a run may be undone and begun anew in another region.
+func Inside(g provision.Graph, events []provision.Event) bool {
+	_, touched := effects(events)
+	return !slices.ContainsFunc(g.Steps, func(s provision.Step) bool {
+		return touched[s.ID] && (s.Kind == DNSMove || s.Kind == HookRun)
+	})
+}
+
 // agreed waits, after a moved set was restored, until every name server serves what the provider holds: what they still
 // name must not be removed. moved is the step that is undone.
 func agreed(g provision.Graph, moved provision.Step, restore provision.StepID) (provision.Step, bool) {
@@ -81,22 +90,39 @@ func effects(events []provision.Event) (map[provision.StepID]provision.Values, m
 	outputs := map[provision.StepID]provision.Values{}
 	touched := map[provision.StepID]bool{}
 	failed := map[provision.StepID]provision.Kind{}
+	kinds := map[provision.StepID]provision.Kind{} // clearing is of another
+	asked := map[provision.StepID]bool{}           // sent, as far as is known, and not answered yet
+	unsure := map[provision.StepID]bool{}          // something was sent whose fate is not known: it may show late
 	for _, e := range events {
 		switch e.Type {
 		case provision.StepIntent:
 			touched[e.Step] = true
+			if kinds[e.Step] == "" {
+				kinds[e.Step] = e.Kind
+			}
+			if e.Kind == kinds[e.Step] {
+				unsure[e.Step] = unsure[e.Step] || asked[e.Step]
+				asked[e.Step] = true
+			}
 			if kind, ok := failed[e.Step]; ok && kind == e.Kind { // another attempt; clearing one is of another kind
 				delete(outputs, e.Step)
+			}
+		case provision.StepSent:
+			if e.Kind == kinds[e.Step] {
+				asked[e.Step] = false
+				unsure[e.Step] = unsure[e.Step] || e.Error != nil && e.Error.Class == provision.Unknown
 			}
 		case provision.StepDone, provision.StepFailed, provision.StepSkipped:
 			if delete(failed, e.Step); e.Type == provision.StepFailed {
 				failed[e.Step] = e.Kind
+				unsure[e.Step] = unsure[e.Step] || len(e.Out) == 0 // there was nothing by which to clear it away
 			}
 			if len(e.Out) > 0 {
 				outputs[e.Step], touched[e.Step] = e.Out, true
 			}
 		case provision.StepCleared: // what a later attempt makes has another id, which its answer will tell
 			delete(outputs, e.Step)
+			touched[e.Step] = unsure[e.Step] || asked[e.Step]
 		}
 	}
 	return outputs, touched

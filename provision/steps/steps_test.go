@@ -402,3 +402,35 @@ func TestReverseOfAnUnansweredAttempt(t *testing.T) {
 		t.Errorf("%+v", rev.Steps)
 	}
 }
+
+// What a failed attempt left and clearing removed is not looked for again; what may still show is.
+func TestReverseAfterClearing(t *testing.T) {
+	plan, facts := onePlan()
+	g := build(t, plan, facts)
+	const id = "server/web-1"
+	ev := func(typ provision.EventType, out provision.Values, err *provision.Error) provision.Event {
+		return provision.Event{Type: typ, Step: id, Kind: ServerCreate, Attempt: 1, Out: out, Error: err}
+	}
+	lost := &provision.Error{What: "reset", Class: provision.Unknown}
+	known := provision.Values{"id": "s1"}
+	cleared := []provision.Event{ev(provision.StepFailed, known, lost), ev(provision.StepCleared, nil, nil)}
+	for _, tt := range []struct {
+		name   string
+		before []provision.Event
+		after  []provision.Event
+		want   int
+	}{
+		{"answered, failed, cleared", []provision.Event{ev(provision.StepIntent, nil, nil), ev(provision.StepSent, nil, nil)}, cleared, 0},
+		{"refused, failed, cleared", []provision.Event{ev(provision.StepIntent, nil, nil), ev(provision.StepSent, nil, &provision.Error{What: "no", Class: provision.Transient})}, cleared, 0},
+		{"one was never answered", []provision.Event{ev(provision.StepIntent, nil, nil), ev(provision.StepIntent, nil, nil), ev(provision.StepSent, nil, nil)}, cleared, 1},
+		{"the fate of one is unknown", []provision.Event{ev(provision.StepIntent, nil, nil), ev(provision.StepSent, nil, lost), ev(provision.StepIntent, nil, nil), ev(provision.StepSent, nil, nil)}, cleared, 1},
+		{"there was nothing to clear by", []provision.Event{ev(provision.StepIntent, nil, nil), ev(provision.StepSent, nil, nil)},
+			[]provision.Event{ev(provision.StepFailed, nil, lost), ev(provision.StepCleared, nil, nil)}, 1},
+		{"and then tried again", []provision.Event{ev(provision.StepIntent, nil, nil), ev(provision.StepSent, nil, nil)}, append(slices.Clone(cleared), ev(provision.StepIntent, nil, nil)), 1},
+	} {
+		rev := Reverse(g, slices.Concat(tt.before, tt.after), run)
+		if len(rev.Steps) != tt.want {
+			t.Errorf("%s: %d steps, want %d", tt.name, len(rev.Steps), tt.want)
+		}
+	}
+}
