@@ -357,7 +357,7 @@ func TestWakesUp(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
-					defer b.Release(t.Context()) //nolint:errcheck // what counts is asked below
+					defer b.Release(t.Context())
 				}
 				err := a.Held()
 				var lost *LostError

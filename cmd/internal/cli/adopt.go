@@ -275,7 +275,7 @@ func (o *orphan) findings(g provision.Graph) []provision.Finding {
 	case o.store.mirror.Away() != nil:
 		add(provision.Warn, "failover resume "+run+" when etcd answers", "etcd is away, and may have the journal of run %s", run)
 	}
-	var missing []string
+	var missing, again []string
 	planned := map[string]bool{}
 	for _, s := range o.site.plan.Servers {
 		for _, slot := range s.Slots() {
@@ -307,9 +307,14 @@ func (o *orphan) findings(g provision.Graph) []provision.Finding {
 		switch ttl, _ := s.With["ttl"].Is.(int); {
 		case s.Kind == steps.ServerCreate && !there && s.Within > 0: // a stray has no deadline
 			missing = append(missing, s.Say.Thing)
+		case s.Kind == steps.HookRun:
+			again = append(again, s.Say.Thing)
 		case s.Kind == steps.DNSMove && s.Undo.Kind == steps.DNSRestore && len(old.List("values")) > 0 && old["ttl"] == ttl:
 			add(provision.Noted, "", "%s has a TTL of %d s: if the run had lowered it, from what is not known, and abandon and back leave it so", s.Say.Thing, ttl)
 		}
+	}
+	if len(again) > 0 {
+		add(provision.Noted, "", "steps of your own run, whether they had run before or not: %s", strings.Join(again, ", "))
 	}
 	if len(missing) > 0 {
 		add(provision.Noted, "", "%s: not seen; looked for during 15 s more, and then made", strings.Join(missing, ", "))

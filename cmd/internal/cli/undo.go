@@ -103,11 +103,11 @@ func (o *undoOptions) removeToo(ctx context.Context) error {
 	if o.went == "" || o.remove || o.yes || o.shared.json || !o.app.interactive() {
 		return nil
 	}
-	if o.app.consent("Remove the replacements of run "+o.went.Short()+" now? Nobody is sent to them any more.") != nil {
-		return nil
+	if o.app.consent("Remove the replacements of run "+o.went.Short()+" now? Nobody is sent to them any more.") == nil {
+		o.yes = true
+		return o.run(ctx, string(o.went), "", reverse)
 	}
-	o.yes = true
-	return o.run(ctx, string(o.went), "", reverse)
+	return nil
 }
 
 func (o *undoOptions) run(ctx context.Context, prefix, question string, build func(past) (provision.Graph, error)) error {
