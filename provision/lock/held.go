@@ -106,6 +106,12 @@ func (l *Lease) look(ctx context.Context) error {
 	return nil
 }
 
+// stale reports whether an answer is too old to go by. Both clocks are asked: the monotonic one stands still while a
+// laptop sleeps, and the other one can be set.
+func stale(at time.Time) bool {
+	return time.Since(at) > fresh || time.Since(at.Round(0)).Abs() > fresh
+}
+
 // late reports whether the lease is about to expire, or has.
 func (l *Lease) late() bool { return !time.Now().Before(l.holder.Expires.Add(-margin)) }
 
@@ -119,7 +125,7 @@ func (l *Lease) Held() error {
 		l.renew(context.Background())
 	}
 	l.mu.Lock()
-	ask := l.lost == nil && time.Since(l.sure) > fresh && time.Since(l.silent) > Beat
+	ask := l.lost == nil && stale(l.sure) && time.Since(l.silent) > Beat
 	l.mu.Unlock()
 	if ask {
 		l.asking.Lock()

@@ -327,3 +327,50 @@ func TestUnreadableLease(t *testing.T) {
 		t.Errorf("it was overwritten: %s", m.keys[Key("shop")])
 	}
 }
+
+// A laptop that slept has missed its heartbeats: right before the next change the lease is renewed if nobody came, and
+// lost if somebody did, whether by its expiry or by taking it live.
+func TestWakesUp(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		slept time.Duration
+		bob   func(t *testing.T, m *memory, a Holder) (*Lease, error)
+		lost  bool
+	}{
+		{"nobody came", 10 * time.Hour, nil, false},
+		{"somebody came after the expiry", 10 * time.Hour, func(t *testing.T, m *memory, _ Holder) (*Lease, error) {
+			return Acquire(t.Context(), m, "shop", bob(), everyoneLives)
+		}, true},
+		{"somebody took it live", 20 * time.Second, func(t *testing.T, m *memory, a Holder) (*Lease, error) {
+			return Take(t.Context(), m, "shop", bob(), a)
+		}, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m := &memory{}
+				a := acquireIt(t, m, alice(), everyoneLives)
+				a.stop() // it sleeps: no heartbeat
+				<-a.done
+				time.Sleep(tt.slept)
+				if tt.bob != nil {
+					b, err := tt.bob(t, m, a.Holder())
+					if err != nil {
+						t.Fatal(err)
+					}
+					defer b.Release(t.Context())
+				}
+				err := a.Held()
+				var lost *LostError
+				if errors.As(err, &lost) != tt.lost || err != nil && !tt.lost {
+					t.Errorf("held: %v", err)
+				}
+				if tt.lost && (lost == nil || lost.To.Owner != "bob") {
+					t.Errorf("lost to %+v", lost)
+				}
+				if h, expired, err := Show(t.Context(), m, "shop"); err != nil || h == nil || expired || (h.Owner == "bob") != tt.lost {
+					t.Errorf("%+v, expired %t, %v", h, expired, err)
+				}
+			})
+		})
+	}
+}

@@ -46,11 +46,14 @@ func (b *bench) serves() {
 	}
 }
 
-// asBefore fails unless the world becomes again what it was, but for TTLs that a lost run had lowered.
-func (b *bench) asBefore(before sandbox.Snapshot) {
+// butTTLs are what nobody knows of a lost run that had lowered them.
+var butTTLs = cmpopts.IgnoreFields(sandbox.RRset{}, "TTL")
+
+// asBefore fails unless the world becomes again what it was.
+func (b *bench) asBefore(before sandbox.Snapshot, but ...cmp.Option) {
 	b.t.Helper()
 	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(20 * time.Millisecond) {
-		d := cmp.Diff(world(before), world(b.cloud.Snapshot()), cmpopts.IgnoreFields(sandbox.RRset{}, "TTL"))
+		d := cmp.Diff(world(before), world(b.cloud.Snapshot()), but...)
 		if d == "" {
 			return
 		}
@@ -64,7 +67,7 @@ func (b *bench) asBefore(before sandbox.Snapshot) {
 // can be undone. Records of the whole run: about 45.
 func TestAdoptAfterKill(t *testing.T) {
 	t.Parallel()
-	for _, at := range []int{11, 14, 18, 24, 30} {
+	for _, at := range []int{11, 18, 24, 30} {
 		t.Run(fmt.Sprint(at), func(t *testing.T) {
 			t.Parallel()
 			p := newProcesses(t, nil, rich...)
@@ -74,7 +77,7 @@ func TestAdoptAfterKill(t *testing.T) {
 			p.want(exitDone, nil, "resume", "--adopt", "--region", "ORD", "--yes")
 			p.serves()
 			p.want(exitDone, nil, "abandon", "--yes")
-			p.asBefore(before)
+			p.asBefore(before, butTTLs)
 		})
 	}
 }
@@ -182,7 +185,7 @@ func TestAdoptARunThatHasMovedTheName(t *testing.T) {
 	}
 	b.point(homeAddress)
 	b.must(exitDone, "abandon", "--yes")
-	b.asBefore(before)
+	b.asBefore(before, butTTLs)
 }
 
 // Abandoning a run without its journal removes all that carries it, in slots and groups that the plan does not have any
@@ -211,7 +214,7 @@ func TestAbandonWithoutAJournal(t *testing.T) {
 	b.err.b.Reset()
 	b.must(exitDone, "abandon", "--adopt", "--region", "ORD", "--yes")
 	b.says("in no slot of this plan", "Nothing of run")
-	b.asBefore(before)
+	b.asBefore(before, butTTLs)
 	b.must(exitUsage, "resume")
 	b.must(exitUsage, "abandon", "--adopt", "--region", "ORD", "--yes")
 	b.says("there is nothing to adopt")
@@ -244,7 +247,7 @@ func TestAdoptWhatDoesNotFitThePlan(t *testing.T) {
 	}
 	b.point(homeAddress)
 	b.must(exitDone, "abandon", "--yes")
-	b.asBefore(before)
+	b.asBefore(before, butTTLs)
 }
 
 // Where several runs have left something, one is to be named; what a command cannot mean is said.

@@ -174,7 +174,7 @@ func TestMain(m *testing.M) {
 		os.Exit(child())
 	}
 	if f := flag.Lookup("test.parallel"); f != nil {
-		_ = f.Value.Set("8")
+		_ = f.Value.Set("20")
 	}
 	os.Exit(m.Run())
 }

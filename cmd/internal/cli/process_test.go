@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -36,9 +37,17 @@ type processes struct {
 // newProcesses starts a bench whose servers other processes can reach.
 func newProcesses(t *testing.T, faults []string, edits ...string) *processes {
 	t.Helper()
-	edits = append([]string{`service = "dripstat"`, "variable \"ns\" {\n  default = \"127.0.0.1:1\"\n}\nservice = \"dripstat\"",
-		`zone = "dripstat.test"`, "zone = \"dripstat.test\"\n  name_servers = [var.ns]"}, edits...)
-	p := &processes{bench: newBench(t, faults, edits...)}
+	return (&processes{bench: newBench(t, faults, append(slices.Clone(ns), edits...)...)}).serve()
+}
+
+// ns lets a plan be told the name server by its environment.
+var ns = []string{`service = "dripstat"`, "variable \"ns\" {\n  default = \"127.0.0.1:1\"\n}\nservice = \"dripstat\"",
+	`zone = "dripstat.test"`, "zone = \"dripstat.test\"\n  name_servers = [var.ns]"}
+
+// serve lets processes reach the bench's servers.
+func (p *processes) serve() *processes {
+	t := p.t
+	t.Helper()
 	p.no(os.WriteFile(p.path("clouds.yaml"), p.cloud.CloudsYAML("sandbox"), 0o600))
 	dir, err := os.MkdirTemp("", "s") // a socket's path is short
 	p.no(err)

@@ -2,7 +2,9 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -26,7 +28,8 @@ func newStatus(app *App) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "status [RUN]", Short: "Show a run, the latest by default", Args: cobra.MaximumNArgs(1),
 		Long: `Shows how far a run is, and who holds the lock. With --follow it shows what happens, until the run ends,
-on any machine that shares the plan's store.`,
+on any machine that shares the plan's store. Its exit code is the run's own: 0 done, 1 failed or undone, 4 stopped;
+4 too where you end the view before.`,
 		RunE: func(cmd *cobra.Command, args []string) error { return o.run(cmd.Context(), first(args)) },
 	}
 	o.shared.add(cmd)
@@ -120,13 +123,15 @@ func (o *statusOptions) watch(parent context.Context, st *keep, p past) error {
 	h := headOf(p)
 	h.Following = true
 	var v view.View
+	plain := false
+	beat := heartbeat{m: view.NewModel(p.graph, p.entry.Run, p.events[0].Time)}
 	switch l := a.look(a.Out); {
 	case o.shared.json:
 		v = view.NewJSON(a.Out)
 	case isTerminal(a.Out) && a.env("TERM") != "dumb":
 		v = view.NewTTY(a.Out, l, a.size(a.Out), h, m)
 	default:
-		v = view.NewPlain(a.Out, l, h, m)
+		v, plain = view.NewPlain(a.Out, l, h, m), true
 	}
 	defer v.End()
 	st.speak(func(s string) {
@@ -143,21 +148,25 @@ func (o *statusOptions) watch(parent context.Context, st *keep, p past) error {
 		if err == nil {
 			for ; told < len(p.events); told++ {
 				v.Tell(p.events[told])
+				beat.m.Add(p.events[told])
 			}
-			if p.outcome() != "open" {
-				return nil
+			if out, err := p.over(); out {
+				return err
 			}
 			if now := st.idle(ctx, p); now != idle {
 				if idle = now; now != "" {
 					st.tell("%s", now)
 				}
 			}
+			if plain && idle == "" {
+				beat.tell(v, time.Now())
+			}
 		}
 		select {
 		case <-asked:
-			return nil
+			return &exitError{code: exitStopped, quiet: true, err: errors.New("the run goes on")}
 		case <-ctx.Done():
-			return nil
+			return &exitError{code: exitStopped, quiet: true, err: ctx.Err()}
 		case _, ok := <-ticks:
 			if !ok {
 				ticks = nil
@@ -168,6 +177,45 @@ func (o *statusOptions) watch(parent context.Context, st *keep, p past) error {
 		if ticks == nil || werr != nil { // the store may answer by now
 			ticks, werr = st.runs.Watch(wctx, key)
 		}
+	}
+}
+
+// over reports whether nothing more is to come of a run, and gives its outcome as an exit code.
+func (p past) over() (bool, error) {
+	out := p.outcome()
+	if i := slices.IndexFunc(p.events, func(e provision.Event) bool { return e.Type == provision.RunAbandoned }); i >= 0 && out != provision.OutcomeDone {
+		by := provision.RunID(p.events[i].Message)
+		return true, &exitError{code: exitFailed, err: &provision.Error{What: (&journal.AbandonedError{Run: p.entry.Run, By: by}).Error(), Hint: "failover status --follow " + by.Short()}}
+	}
+	switch out {
+	case provision.OutcomeDone:
+		return true, nil
+	case provision.OutcomeFailed:
+		return true, &exitError{code: exitFailed, quiet: true, err: errors.New("the run failed")}
+	case provision.OutcomeStopped:
+		return true, &exitError{code: exitStopped, quiet: true, err: errors.New("the run was stopped")}
+	}
+	return false, nil
+}
+
+// heartbeat says now and then, where no screen shows it, what a run is at: its progress is in no journal.
+type heartbeat struct {
+	m    *view.Model // a view's own is drawn by others meanwhile
+	step provision.StepID
+	next time.Duration
+}
+
+const firstBeat = 10 * time.Second
+
+// tell names the step that has been at work for longest, after ten seconds of it and each time that has doubled.
+func (b *heartbeat) tell(v view.View, now time.Time) {
+	s, what, since, ok := b.m.AtWork()
+	if s != b.step {
+		b.step, b.next = s, firstBeat
+	}
+	if age := now.Sub(since); ok && age >= b.next {
+		b.next = max(2*b.next, age)
+		v.Tell(provision.Event{V: provision.EventVersion, Time: now.UTC(), Run: b.m.Run, Type: provision.StepSeen, Step: s, Seen: fmt.Sprintf("%s for %s", what, age.Round(time.Second))})
 	}
 }
 

@@ -23,6 +23,8 @@ type undoOptions struct {
 	yes    bool
 	dryRun bool
 	remove bool // back: remove the replacements too
+
+	went provision.RunID // the run that was undone, once it is
 }
 
 func (o *undoOptions) add(cmd *cobra.Command) {
@@ -64,9 +66,13 @@ func newBack(app *App) *cobra.Command {
 		Long: `Takes a run's names back to where they pointed before it. The old addresses are proven over TLS first,
 as the run's own servers were; where they do not answer, nothing is changed. Then the records are
 restored, every name server is asked, and the TTL is waited out, so that nobody is sent to the
-replacements any more. --remove then removes them; without it they go on running.`,
+replacements any more. --remove then removes them; without it they go on running, unless you say yes to
+that when asked at the end (a terminal is, --yes is not).`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return o.run(cmd.Context(), first(args), "Go back home from run %s?", o.back)
+			if err := o.run(cmd.Context(), first(args), "Go back home from run %s?", o.back); err != nil {
+				return err
+			}
+			return o.removeToo(cmd.Context())
 		},
 	}
 	o.add(cmd)
@@ -89,6 +95,19 @@ func (o *undoOptions) back(p past) (provision.Graph, error) {
 			"the journal of run %s was lost when it had moved %s already, so what it held before is not known; nothing was touched", run, strings.Join(names, ", "))
 	}
 	return steps.Back(p.graph, p.events, p.entry.Run, o.remove), nil
+}
+
+// removeToo asks at a terminal whether the replacements that nobody is sent to any more are to go as well. A no is no
+// failure: home serves.
+func (o *undoOptions) removeToo(ctx context.Context) error {
+	if o.went == "" || o.remove || o.yes || o.shared.json || !o.app.interactive() {
+		return nil
+	}
+	if o.app.consent("Remove the replacements of run "+o.went.Short()+" now? Nobody is sent to them any more.") == nil {
+		o.yes = true
+		return o.run(ctx, string(o.went), "", reverse)
+	}
+	return nil
 }
 
 func (o *undoOptions) run(ctx context.Context, prefix, question string, build func(past) (provision.Graph, error)) error {
@@ -134,7 +153,11 @@ func (o *undoOptions) run(ctx context.Context, prefix, question string, build fu
 			return err
 		}
 	}
-	return a.perform(ctx, performance{site: s, graph: g, id: newRunID(), head: h, store: st, options: o.store, json: o.shared.json, known: len(p.events), planPath: p.plan})
+	err = a.perform(ctx, performance{site: s, graph: g, id: newRunID(), head: h, store: st, options: o.store, json: o.shared.json, known: len(p.events), planPath: p.plan})
+	if err == nil {
+		o.went = p.entry.Run
+	}
+	return err
 }
 
 // giveUp marks a run that has nothing to undo, so that nobody goes on with it after it was said that nothing is left.

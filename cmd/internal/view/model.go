@@ -145,6 +145,30 @@ func (m *Model) ready(s *step) bool {
 	return true
 }
 
+// AtWork gives the step that has been under way for longest, in words what it is at, and since when: one whose
+// beginning no journal tells, since all that it needs was done. ok is false where none is.
+func (m *Model) AtWork() (id provision.StepID, what string, since time.Time, ok bool) {
+	for _, g := range m.Graph.Steps {
+		s := m.steps[g.ID]
+		if s.state != running && (s.state != waiting || !m.ready(s)) || !m.Ended.IsZero() {
+			continue
+		}
+		began := s.began
+		if began.IsZero() {
+			began = m.Began
+			for _, n := range s.Needs {
+				if e := m.steps[n].ended; e.After(began) {
+					began = e
+				}
+			}
+		}
+		if !ok || began.Before(since) {
+			id, what, since, ok = s.ID, s.verb(), began, true
+		}
+	}
+	return id, what, since, ok
+}
+
 // rowState folds the steps of a row: what is under way counts most.
 func (m *Model) rowState(r *row) (state, *step) {
 	var last, given *step

@@ -228,15 +228,7 @@ func (l *Look) doing(st state, s *step) string {
 	case failed:
 		return l.bad.Render(strings.TrimPrefix(s.err.Error(), string(s.ID)+": "))
 	}
-	verbs := map[provision.Stage]string{
-		provision.StagePrepare: "preparing", provision.StageLower: "lowering the TTL", provision.StageCreate: "booting",
-		provision.StageDeliver: "delivering", provision.StageProve: "proving", provision.StageRun: "running",
-		provision.StageMove: "moving", provision.StageConfirm: "confirming", provision.StageClose: "closing port 22",
-		provision.StageRemove: "removing", provision.StageRestore: "restoring", provision.StageDrain: "waiting for caches to empty"}
-	out := verbs[s.Say.Stage]
-	if s.Kind == "console.hostkeys" {
-		out = "waiting for its host key on the console"
-	}
+	out := s.verb()
 	if s.seen != "" {
 		out += l.dim.Render(", last seen: " + s.seen)
 	} else if s.Say.Detail != "" {
@@ -246,6 +238,18 @@ func (l *Look) doing(st state, s *step) string {
 		out = fmt.Sprintf("attempt %d, ", s.attempt) + out
 	}
 	return out
+}
+
+// verb says what a step is at.
+func (s *step) verb() string {
+	if s.Kind == "console.hostkeys" {
+		return "waiting for its host key on the console"
+	}
+	return map[provision.Stage]string{
+		provision.StagePrepare: "preparing", provision.StageLower: "lowering the TTL", provision.StageCreate: "booting",
+		provision.StageDeliver: "delivering", provision.StageProve: "proving", provision.StageRun: "running",
+		provision.StageMove: "moving", provision.StageConfirm: "confirming", provision.StageClose: "closing port 22",
+		provision.StageRemove: "removing", provision.StageRestore: "restoring", provision.StageDrain: "waiting for caches to empty"}[s.Say.Stage]
 }
 
 // past says what was reached.
