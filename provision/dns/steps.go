@@ -261,7 +261,7 @@ func (a *Agree) Check(ctx context.Context, _ provision.Step, in provision.Values
 		}
 	}
 	if n == len(agreed) {
-		return provision.Status{State: provision.Done, Out: provision.Values{"servers": n}}, nil
+		return provision.Status{State: provision.Done, Out: provision.Values{"servers": n, "agreed_at": time.Now().UTC().Format(time.RFC3339Nano)}}, nil
 	}
 	return a.settling(ctx, w.Zone, w.Name, w.Type, fmt.Sprintf("%d of %d agree; %s", n, len(agreed), seen))
 }

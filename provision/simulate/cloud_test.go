@@ -126,6 +126,7 @@ func (w *world) deliver(p *process, req *http.Request, body []byte, c class) (*h
 	out.Body = io.NopCloser(bytes.NewReader(body))
 	if c.write {
 		w.permitted(p, c)
+		w.goingHome(p, c)
 		if c.kind == "dns" && len(body) > 0 {
 			var set struct{ Records []string }
 			_ = json.Unmarshal(body, &set)

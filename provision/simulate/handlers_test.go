@@ -44,6 +44,7 @@ func (p *process) handlers(id provision.RunID) (map[provision.Kind]engine.Handle
 		steps.DNSLower:   dns.Lower(zones),
 		steps.DNSMove:    dns.Move(zones),
 		steps.DNSRestore: dns.Restore(zones),
+		steps.DNSExpire:  dns.Expire{},
 		steps.DNSAgree:   &dns.Agree{Zones: zones, Ask: p.ask},
 		steps.HookRun:    &once{p: p, name: "hook", fails: 30},
 	}
@@ -80,6 +81,9 @@ func (p *process) dial(ctx context.Context, network, addr string) (net.Conn, err
 	if r := p.w.dice("dial"); p.w.strikes(r) {
 		return nil, reset()
 	}
+	if host, _, _ := net.SplitHostPort(addr); isHome(host) {
+		return p.w.dialHome()
+	}
 	conn, err := p.w.box.Dial(ctx, network, addr)
 	if err == nil {
 		context.AfterFunc(p.ctx, func() { conn.Close() })
@@ -99,6 +103,7 @@ func (p *process) ask(ctx context.Context, server, name, typ string) (provision.
 		}
 		return set, &provision.Error{What: "name server " + server + " does not answer", Class: provision.Transient}
 	}
+	p.w.watchAway()
 	if s, ok := p.w.box.Serves(name, typ); ok {
 		set.TTL, set.Values = s.TTL, slices.Sorted(slices.Values(s.Values))
 	}
@@ -163,6 +168,9 @@ func (h *proof) Check(_ context.Context, _ provision.Step, in provision.Values) 
 	}
 	snap := h.p.w.box.Snapshot()
 	for _, a := range in.List("addresses") {
+		if isHome(a) && h.p.w.homeAnswers() {
+			continue
+		}
 		if s, ok := serverAt(snap, a); !ok || s.Status != "ACTIVE" || time.Since(s.Created) < h.p.w.settled() {
 			return provision.Status{State: provision.Working, Seen: a + " does not accept a connection", Again: time.Second}, nil
 		}

@@ -11,7 +11,6 @@ import (
 	"github.com/dripstat/failover/provision/engine"
 	"github.com/dripstat/failover/provision/journal"
 	"github.com/dripstat/failover/provision/lock"
-	"github.com/dripstat/failover/provision/steps"
 )
 
 // process is one failover on one machine, from its start to its end or its death. Nothing of it survives but
@@ -24,7 +23,9 @@ type process struct {
 	kill  context.CancelFunc
 	disk  *disk
 	held  func() error
-	known int // events of the run that is undone
+	known int // events of the run that is turned around
+	// purpose of the graph, once it is known
+	purpose string
 
 	mu      sync.Mutex
 	points  int
@@ -134,11 +135,12 @@ func (p *process) perform(g provision.Graph, id provision.RunID, resume bool) (p
 		if ended(past) == provision.OutcomeDone {
 			return provision.OutcomeDone, nil
 		}
-	case g.Purpose == "abandon":
+	case g.Of != "":
 		if err := journal.Abandon(p.ctx, p.disk, service, g.Of, id, p.known); err != nil {
 			return provision.OutcomeStopped, err
 		}
 	}
+	p.purpose = g.Purpose
 	handlers, done, err := p.handlers(id)
 	if err != nil {
 		return provision.OutcomeStopped, err
@@ -186,15 +188,14 @@ func (p *process) perform(g provision.Graph, id provision.RunID, resume bool) (p
 // bound is the longest, in virtual time, that one process may be at it.
 const bound = 40 * time.Minute
 
-// abandon undoes the run, from what its journal says. The lease is taken first: see perform.
-func (p *process) abandon(id provision.RunID) (provision.Outcome, error) {
+// turn turns the run around, by what its journal says.
+func (p *process) turn(id provision.RunID, around func(past []provision.Event) provision.Graph) (provision.Outcome, error) {
 	past, err := journal.Read(p.ctx, p.disk, service, p.w.run)
 	if err != nil || len(past) == 0 || past[0].Graph == nil {
 		return provision.OutcomeDone, err // it had not begun
 	}
 	p.known = len(past)
-	g := p.w.without.reverse(steps.Reverse(*past[0].Graph, past, p.w.run))
-	return p.perform(g, id, false) // where nothing is to be undone, the command line only marks the run
+	return p.perform(around(past), id, false) // where nothing is to be undone, the command line only marks the run
 }
 
 func ended(events []provision.Event) provision.Outcome {

@@ -21,6 +21,8 @@ const (
 	fences   safeguard = "the lease that is asked before every change"
 	proofs   safeguard = "the proof before DNS"
 	restores safeguard = "the restored names before anything is removed"
+	homes    safeguard = "the proof of home before going back"
+	drains   safeguard = "the wait for caches before anything is removed"
 )
 
 // TestSafeguards takes each safeguard away: within so many seeds it has to be missed.
@@ -34,6 +36,8 @@ func TestSafeguards(t *testing.T) {
 		{fences, "without the lease"},
 		{proofs, "has not proven"},
 		{restores, "where no server of ours lives"},
+		{homes, "home does not answer"},
+		{drains, "caches may hold"},
 	} {
 		t.Run(string(tt.without), func(t *testing.T) {
 			for seed := range uint64(missedWithin) {
@@ -121,6 +125,21 @@ func (s safeguard) reverse(g provision.Graph) provision.Graph {
 	return without(g, func(of, needed provision.Step) bool {
 		return of.Say.Stage == provision.StageRemove && needed.Say.Stage == provision.StageRestore
 	})
+}
+
+// back lets names go home without proof, or things be removed before caches are empty.
+func (s safeguard) back(g provision.Graph) provision.Graph {
+	switch s {
+	case homes:
+		return without(g, func(of, needed provision.Step) bool {
+			return of.Kind == steps.DNSRestore && needed.Kind == steps.ServiceProve
+		})
+	case drains:
+		return without(g, func(of, needed provision.Step) bool {
+			return of.Say.Stage == provision.StageRemove && needed.Kind == steps.DNSExpire
+		})
+	}
+	return g
 }
 
 // without gives the graph with some needs left out.

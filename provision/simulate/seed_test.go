@@ -30,7 +30,8 @@ var (
 var raced bool
 
 // found are seeds that failed once, and what was wrong. What a seed means changes with the dice: those up to 1859 were
-// found before requests took a time of their own, and their bugs have tests where they were mended.
+// found before requests took a time of their own, the others up to 105233 before looks became rarer, and their bugs
+// have tests where they were mended.
 var found = []struct {
 	seed uint64
 	what string
@@ -46,6 +47,8 @@ var found = []struct {
 	{6513, "undoing took the id of a failed attempt for that of the next, whose answer was lost"},
 	{7129, "a process died while it cleared a failed attempt away; the next one forgot to, and undoing took the wrong id"},
 	{105233, "a process that had lost its lease joined its line to one that its successor had torn"},
+	{1, "going back, servers were removed a TTL after the record was restored, not after the name servers agreed"},
+	{33, "a name that nothing proves went home while home did not answer"},
 }
 
 // report is what one seed gave.
@@ -181,7 +184,7 @@ func TestSeeds(t *testing.T) {
 	if done != n && !t.Failed() {
 		t.Errorf("%d of %d seeds ran", done, n)
 	}
-	if n >= 100 && slices.Contains([]int{sum.Faults, sum.Crashes, sum.Resumes, sum.Abandons, sum.Takeovers, sum.Done, sum.Failed}, 0) {
+	if n >= 100 && slices.Contains([]int{sum.Faults, sum.Crashes, sum.Resumes, sum.Abandons, sum.Takeovers, sum.Done, sum.Failed, sum.Backs}, 0) {
 		t.Errorf("something never happened: %+v", sum)
 	}
 	t.Logf("%d seeds in %s by %d workers: %+v, oldest proof %s", done, time.Since(began).Round(time.Second), workers, sum, oldest)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/dripstat/failover/provision"
+	"github.com/dripstat/failover/provision/journal"
 	"github.com/dripstat/failover/provision/steps"
 )
 
@@ -47,7 +48,7 @@ func (w *world) story() {
 		}
 		w.count(func(t *tally) { t.Resumes++ })
 		outcome, err = w.spell(func(p *process) (provision.Outcome, error) {
-			if !bytes.Contains(w.store.read(w.key()), []byte("\n")) {
+			if !bytes.Contains(w.store.read(journal.Key(service, w.run)), []byte("\n")) {
 				return p.perform(w.graph, w.run, false) // it has no beginning: nothing was done of it
 			}
 			return p.perform(provision.Graph{Purpose: "resume"}, w.run, true)
@@ -56,7 +57,11 @@ func (w *world) story() {
 	if !abandon {
 		w.count(func(t *tally) { t.Done++ })
 		w.checkDone()
-		if w.rng.IntN(2) == 0 {
+		switch w.rng.IntN(5) {
+		case 0, 1:
+			return
+		case 2, 3:
+			w.goHome()
 			return
 		}
 	} else {
@@ -65,7 +70,36 @@ func (w *world) story() {
 	w.undo()
 }
 
-func (w *world) key() string { return service + "/runs/" + string(w.run) + ".jsonl" }
+// goHome takes the names of a run that is done back to where they were, and sometimes removes what it made, then or
+// later.
+func (w *world) goHome() {
+	r := w.dice("home")
+	w.mu.Lock()
+	w.calm = false
+	w.well = time.Now()
+	if r.IntN(3) == 0 {
+		w.well = w.well.Add(span(r, time.Second, 8*time.Minute))
+	}
+	w.mu.Unlock()
+	remove := r.IntN(2) == 0
+	if !w.back(remove) {
+		return
+	}
+	if !remove {
+		w.checkHome()
+		switch r.IntN(3) {
+		case 0:
+			return
+		case 1:
+			if !w.back(true) {
+				return
+			}
+		}
+	} else if r.IntN(2) == 0 {
+		return
+	}
+	w.undo()
+}
 
 func (w *world) count(f func(*tally)) {
 	w.mu.Lock()
@@ -73,39 +107,61 @@ func (w *world) count(f func(*tally)) {
 	f(&w.seen)
 }
 
-// undo abandons until nothing is left; an abandon that died is begun anew, or resumed.
+// undo abandons until nothing is left.
 func (w *world) undo() {
+	if w.turn("abandon", func(past []provision.Event) provision.Graph {
+		return w.without.reverse(steps.Reverse(*past[0].Graph, past, w.run))
+	}) {
+		w.checkNothing()
+	}
+}
+
+// back goes home; false when something is wrong.
+func (w *world) back(remove bool) bool {
+	w.count(func(t *tally) { t.Backs++ })
+	ok := w.turn("back", func(past []provision.Event) provision.Graph {
+		return w.without.back(steps.Back(*past[0].Graph, past, w.run, remove))
+	})
+	if ok && remove {
+		w.checkNothing()
+	}
+	return ok && len(w.problems) == 0
+}
+
+// turn turns the run around until that is done; what died of it is begun anew, or resumed.
+func (w *world) turn(purpose string, around func(past []provision.Event) provision.Graph) bool {
 	var id provision.RunID
 	for try := 1; ; try++ {
 		w.count(func(t *tally) { t.Abandons++ })
 		if try == 5 {
 			w.mu.Lock()
-			w.calm = true
+			w.calm, w.well = true, time.Now()
 			w.mu.Unlock()
 			w.box.ClearFaults()
 		}
-		resume := id != "" && w.store.read(service+"/runs/"+string(id)+".jsonl") != nil && w.rng.IntN(2) == 0
+		resume := id != "" && w.store.read(journal.Key(service, id)) != nil && w.rng.IntN(2) == 0
 		if !resume {
-			id = runID(w.seed, try)
+			w.turns++
+			id = runID(w.seed, w.turns)
 		}
+		w.turned = id
 		outcome, err := w.spell(func(p *process) (provision.Outcome, error) {
 			if resume {
-				return p.perform(provision.Graph{Purpose: "abandon"}, id, true)
+				return p.perform(provision.Graph{Purpose: purpose}, id, true)
 			}
-			return p.abandon(id)
+			return p.turn(id, around)
 		})
-		w.note("outcome of abandon %s %v", outcome, err)
+		w.note("outcome of %s %s %v", purpose, outcome, err)
 		if outcome == provision.OutcomeDone {
-			w.checkNothing()
-			return
+			return len(w.problems) == 0
 		}
 		w.checkLedTo()
 		if len(w.problems) > 0 {
-			return
+			return false
 		}
 		if try > 9 {
-			w.wrong("not undone after %d tries: %s %v", try, outcome, err)
-			return
+			w.wrong("%s is not done after %d tries: %s %v", purpose, try, outcome, err)
+			return false
 		}
 		time.Sleep(span(w.rng, 0, pick(w.rng, 2*time.Second, 90*time.Second)))
 	}
@@ -116,14 +172,18 @@ func (w *world) spell(work func(*process) (provision.Outcome, error)) (provision
 	var wg sync.WaitGroup
 	if w.rng.IntN(3) == 0 {
 		after, again := span(w.rng, 0, 2*time.Minute), span(w.rng, time.Second, 40*time.Second)
+		id := w.run
+		if w.turned != "" && w.rng.IntN(2) == 0 {
+			id = w.turned
+		}
 		wg.Go(func() {
 			time.Sleep(after)
 			for range 5 { // the second operator
-				if w.store.read(w.key()) == nil {
+				if w.store.read(journal.Key(service, id)) == nil {
 					return
 				}
 				p := w.spawn("elsewhere")
-				outcome, err := p.perform(provision.Graph{Purpose: "resume"}, w.run, true)
+				outcome, err := p.perform(provision.Graph{Purpose: "resume"}, id, true)
 				w.note("%v second operator: %s %v", p, outcome, err)
 				p.kill()
 				if !errors.Is(err, errLocked) {

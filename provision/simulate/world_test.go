@@ -38,6 +38,8 @@ type world struct {
 	plan    provision.Plan
 	facts   provision.Facts
 	run     provision.RunID
+	turns   int             // runs that turn it around
+	turned  provision.RunID // the latest of them
 	graph   provision.Graph
 	old     map[string]provision.RRset // by record
 	crypto  bool                       // real SSH and TLS
@@ -53,6 +55,8 @@ type world struct {
 	born     map[string]time.Time
 	next     int // process numbers
 	calm     bool
+	well     time.Time            // home answers from then on
+	away     map[string]time.Time // by record: when the name server was last seen to give the new set
 	problems []string
 	trace    []string
 	oldest   time.Duration // of a proof when DNS was written
@@ -60,16 +64,17 @@ type world struct {
 }
 
 // tally counts what happened, to know that the simulation still does what it is for.
-type tally struct{ Requests, Faults, Crashes, Resumes, Abandons, Takeovers, Done, Failed int }
+type tally struct{ Requests, Faults, Crashes, Resumes, Abandons, Takeovers, Done, Failed, Backs int }
 
 func (a *tally) add(b tally) {
 	a.Requests, a.Faults, a.Crashes, a.Resumes = a.Requests+b.Requests, a.Faults+b.Faults, a.Crashes+b.Crashes, a.Resumes+b.Resumes
 	a.Abandons, a.Takeovers, a.Done, a.Failed = a.Abandons+b.Abandons, a.Takeovers+b.Takeovers, a.Done+b.Done, a.Failed+b.Failed
+	a.Backs += b.Backs
 }
 
 func newWorld(ctx context.Context, seed uint64, without safeguard, telling bool) (*world, error) {
 	w := &world{seed: seed, without: without, telling: telling, rng: rand.New(rand.NewPCG(seed, 1)), counts: map[string]int{}, born: map[string]time.Time{},
-		old: map[string]provision.RRset{}, began: time.Now(), run: runID(seed, 0)}
+		old: map[string]provision.RRset{}, away: map[string]time.Time{}, began: time.Now(), run: runID(seed, 0)}
 	w.store = &memory{w: w, values: map[string][]byte{}}
 	w.crypto = seed%20 == 19
 	w.rate = pick(w.rng, 0, 5, 20, 50, 120, 250)

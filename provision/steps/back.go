@@ -13,32 +13,40 @@ import (
 const DNSExpire provision.Kind = "dns.expire"
 
 // Back gives the graph that takes a run's names home: each old address is proven over TLS as the run's
-// own were, the record set that was kept is restored, every name server is asked, and the TTL is waited out, so that
-// nothing is asked of the replacements any more. With remove, what the run made is removed after that.
+// own were, then the record sets that were kept are restored, every name server is asked, and the TTL is waited
+// out from their agreement, so that nothing is asked of the replacements any more. With remove, what the run made
+// is removed after that. No name goes home before all homes are proven: one that nothing proves goes where another
+// leads that is.
 func Back(g provision.Graph, events []provision.Event, run provision.RunID, remove bool) provision.Graph {
 	out := provision.Graph{Service: g.Service, Region: g.Region, Home: g.Home, Purpose: "back", Of: run}
 	outputs, touched := effects(events)
-	var drained []provision.StepID
+	var moves []provision.Step
 	for _, s := range g.Steps {
-		name, first := strings.CutPrefix(string(s.ID), "move/")
-		if s.Kind != DNSMove || !first || !touched[s.ID] {
+		if s.Kind != DNSMove || !strings.HasPrefix(string(s.ID), "move/") || !touched[s.ID] {
 			continue
 		}
-		if join := provision.StepID("join/" + name); touched[join] { // what the record holds since
+		if join := provision.StepID("join/" + moved(s)); touched[join] { // what the record holds since
 			s, _ = g.Step(join)
 		}
-		old := oldSet(s)
-		needs := homeProof(&out, g, s, old, name)
-		restore := provision.Step{ID: provision.StepID("restore/" + name), Kind: DNSRestore, Needs: needs, With: undoArgs(s, outputs),
+		moves = append(moves, s)
+	}
+	var proven, drained []provision.StepID
+	for _, s := range moves {
+		proven = append(proven, homeProof(&out, g, s, oldSet(s), moved(s))...)
+	}
+	for _, s := range moves {
+		old, name := oldSet(s), moved(s)
+		restore := provision.Step{ID: provision.StepID("restore/" + name), Kind: DNSRestore, Needs: proven, With: undoArgs(s, outputs),
 			Within: provision.Duration(2 * time.Minute), Expect: provision.Duration(2 * time.Second),
 			Say: provision.Say{Stage: provision.StageRestore, Thing: s.Say.Thing, Detail: "to " + oldText(old)}}
 		out.Steps = append(out.Steps, restore)
-		agree := provision.StepID("agree/" + name)
+		agree, since := provision.StepID("agree/"+name), provision.From(restore.ID, "moved_at")
 		if was, ok := g.Step(agree); ok {
 			out.Steps = append(out.Steps, provision.Step{ID: agree, Kind: DNSAgree, Needs: []provision.StepID{restore.ID},
 				With: map[string]provision.Arg{"zone": was.With["zone"], "name": was.With["name"], "type": was.With["type"],
 					"name_servers": was.With["name_servers"], "values": provision.Lit(old.Values), "settled": provision.Lit(true)},
 				Within: was.Within, Expect: was.Expect, Say: was.Say})
+			since = provision.From(agree, "agreed_at") // until then a name server may have given the former answer
 		} else {
 			agree = restore.ID
 		}
@@ -46,7 +54,7 @@ func Back(g provision.Graph, events []provision.Event, run provision.RunID, remo
 		wait := time.Duration(ttl) * time.Second
 		expire := provision.StepID("drain/" + name)
 		out.Steps = append(out.Steps, provision.Step{ID: expire, Kind: DNSExpire, Needs: unique([]provision.StepID{agree, restore.ID}),
-			With:   map[string]provision.Arg{"since": provision.From(restore.ID, "moved_at"), "ttl": provision.Lit(ttl)},
+			With:   map[string]provision.Arg{"since": since, "ttl": provision.Lit(ttl)},
 			Within: provision.Duration(wait + time.Minute), Expect: provision.Duration(wait),
 			Say: provision.Say{Stage: provision.StageDrain, Thing: s.Say.Thing, Detail: fmt.Sprintf("%s, until no resolver holds the replacements' addresses", wait)}})
 		drained = append(drained, expire)
@@ -64,6 +72,12 @@ func Back(g provision.Graph, events []provision.Event, run provision.RunID, remo
 		}
 	}
 	return out
+}
+
+// moved names what a move, or a join, is about.
+func moved(move provision.Step) string {
+	_, name, _ := strings.Cut(string(move.ID), "/")
+	return name
 }
 
 // homeProof adds the proof of the old addresses, by what the run asked of its own through the same name. A

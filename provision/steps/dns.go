@@ -16,7 +16,7 @@ const (
 	DNSLower provision.Kind = "dns.lower"
 	// DNSMove {zone old ttl values from} → {values moved_at stale_until ttl}; from: what an earlier move of the run put
 	DNSMove provision.Kind = "dns.move"
-	// DNSAgree {zone name type values name_servers settled} → {}: every authoritative server serves it, and with
+	// DNSAgree {zone name type values name_servers settled} → {servers agreed_at}: every authoritative server serves it, and with
 	// settled the provider itself has nothing on its way to them any more.
 	DNSAgree provision.Kind = "dns.agree"
 	// DNSResolvers {name type values resolvers} → {fresh stale}: what the plan's resolvers say. It never fails.
