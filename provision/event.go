@@ -30,6 +30,7 @@ const (
 	StepDone    EventType = "step.done"    // Out
 	StepFailed  EventType = "step.failed"  // Error; Final when no rung is left
 	StepCleared EventType = "step.cleared" // what a failed attempt had left is gone
+	StepSkipped EventType = "step.skipped" // Message: why: its slot was given up; Out: what is known of its effect
 	Stopping    EventType = "run.stopping" // nothing new is scheduled
 	RunEnded    EventType = "run.ended"    // Outcome
 	// RunAbandoned says that another run (Message) has begun to undo this one: it is never gone on with.
@@ -76,6 +77,8 @@ type Event struct {
 	Host  string `json:"host,omitempty"`
 	Plan  string `json:"plan,omitempty"`   // path of the plan
 	PlanD string `json:"digest,omitempty"` // its SHA-256
+	// StepD is the Digest of the step that a step.intent is about.
+	StepD string `json:"step_digest,omitempty"`
 	// Adopted says of a run.started that the journal of before was lost: this one was begun from the tags that were
 	// found in the region, and Message tells what was there.
 	Adopted bool `json:"adopted,omitempty"`

@@ -95,6 +95,7 @@ type ServerFacts struct {
 	Floating *Network
 	Groups   []NamedID
 	UserData []byte // rendered, as it is sent (before base64)
+	Hedge    int    // what the plan says, or none where the quota leaves no room for it
 }
 
 // Rung is one attempt: a flavor in a zone ("" lets the cloud choose).

@@ -117,6 +117,8 @@ type Server struct {
 	Pos            Pos
 	Cloud          string
 	Count          int
+	Need           int // proven servers that are enough to move, the rest join later; 0: Count
+	Hedge          int // servers more than Count; the first Count that are proven stay, the others are deleted
 	Image          ImageWant
 	Flavors        []FlavorWant // a ladder: the next when there is no room
 	Zones          []string     // availability zones, a ladder within each flavor; empty: the cloud chooses
@@ -345,9 +347,20 @@ func find[T any](list []T, name string, nameOf func(T) string) (T, bool) {
 	return zero, false
 }
 
-// Slots gives the names of a block's servers: "collector-1", "collector-2".
+// Pooled reports whether the run can do without some of the block's servers.
+func (s Server) Pooled() bool { return s.Enough() < s.Count || s.Hedge > 0 }
+
+// Enough gives how many proven servers let DNS move: Need, or all of Count.
+func (s Server) Enough() int {
+	if s.Need > 0 {
+		return s.Need
+	}
+	return s.Count
+}
+
+// Slots gives the names of a block's servers, those of the hedge too: "collector-1", "collector-2".
 func (s Server) Slots() []string {
-	out := make([]string, s.Count)
+	out := make([]string, s.Count+s.Hedge)
 	for i := range out {
 		out[i] = fmt.Sprintf("%s-%d", s.Name, i+1)
 	}

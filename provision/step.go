@@ -1,6 +1,8 @@
 package provision
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -34,6 +36,15 @@ type Step struct {
 	// that goes on performs the step again where something that needs it is not done.
 	Volatile bool `json:"volatile,omitempty"`
 
+	// Slot is the server that the step is for where any of several would do: when the step fails for good, the
+	// others may be enough. Empty: the run cannot do without the step.
+	Slot string `json:"slot,omitempty"`
+	// Quorum, on a step that needs steps of several slots, says how many slots are enough.
+	Quorum *Quorum `json:"quorum,omitempty"`
+	// Clears makes the step one that is performed only where its Slot was given up, once nothing is at work on
+	// the slot any more: it removes what is there of it.
+	Clears bool `json:"clears,omitempty"`
+
 	// Within bounds one attempt, from its first request to its effect.
 	Within Duration `json:"within,omitempty"`
 	// Expect is what a step like this usually takes. For people only.
@@ -41,6 +52,20 @@ type Step struct {
 
 	Say Say `json:"say"`
 }
+
+// Quorum lets a step begin before all slots that it needs are done, and without those that never will be. Its
+// arguments are taken from the slots that are done when it begins; what the others would give is left out.
+type Quorum struct {
+	// Want slots let it begin at once.
+	Want int `json:"want"`
+	// Least slots let it begin as soon as there can be no more. When there can be no Least, the run fails.
+	Least int `json:"least"`
+	// Final says that slots which are not in the step's output Chosen are given up: nothing more is begun for them.
+	Final bool `json:"final,omitempty"`
+}
+
+// Chosen is the output of a Final quorum's step that names the slots it keeps.
+const Chosen = "slots"
 
 // Say is what views show of a step. It holds no secret.
 type Say struct {
@@ -99,6 +124,25 @@ func (s Step) UndoArgs(attempt int, out Values) Values {
 		}
 	}
 	return in
+}
+
+// Digest tells two steps apart: it is the same for a step and for what a journal gives back of it.
+func (s Step) Digest() string {
+	b, err := json.Marshal(s)
+	if err != nil {
+		return ""
+	}
+	// What comes back has float64 for numbers and maps for structs, which are written the same but for the order
+	// of struct fields: once through, and both sides are alike.
+	var again Step
+	if err := json.Unmarshal(b, &again); err != nil {
+		return ""
+	}
+	if b, err = json.Marshal(again); err != nil {
+		return ""
+	}
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:8])
 }
 
 // Arg is exactly one of: a literal, or outputs of other steps.
@@ -192,6 +236,9 @@ func (s Step) Resolve(attempt int, done map[StepID]Values) (Values, error) {
 		list := []any{}
 		for _, o := range a.Of {
 			out, ok := done[o.Step]
+			if !ok && s.partial() {
+				continue
+			}
 			if !ok {
 				return nil, fmt.Errorf("%s needs %s of %s, which is not done", s.ID, o.Name, o.Step)
 			}
@@ -220,6 +267,9 @@ func (s Step) Resolve(attempt int, done map[StepID]Values) (Values, error) {
 	}
 	return in, nil
 }
+
+// partial says that the step does without the outputs of needs that are not done.
+func (s Step) partial() bool { return s.Quorum != nil || s.Clears }
 
 // State is how far a step's effect holds.
 type State string
@@ -273,7 +323,7 @@ func (g Graph) Step(id StepID) (Step, bool) {
 }
 
 // Check reports steps named twice, needs that no step answers, outputs taken from a step that is not
-// needed, and circles.
+// needed, needs that may be given up, and circles.
 func (g Graph) Check() error {
 	at := make(map[StepID]int, len(g.Steps))
 	for i, s := range g.Steps {
@@ -284,8 +334,12 @@ func (g Graph) Check() error {
 	}
 	for _, s := range g.Steps {
 		for _, n := range s.Needs {
-			if _, ok := at[n]; !ok {
+			i, ok := at[n]
+			if !ok {
 				return fmt.Errorf("step %s needs %s, which does not exist", s.ID, n)
+			}
+			if slot := g.Steps[i].Slot; slot != "" && slot != s.Slot && s.Quorum == nil {
+				return fmt.Errorf("step %s needs %s, whose slot %s may be given up, without a quorum", s.ID, n, slot)
 			}
 		}
 		for name, a := range s.With {

@@ -28,6 +28,13 @@ type change struct {
 	Old    provision.RRset `json:"old"`
 	TTL    int             `json:"ttl"`
 	Values []string        `json:"values"`
+	Leave  bool            `json:"leave"` // a set that names nothing of Values or From may stay
+	From   []string        `json:"from"`  // what an earlier step of the run put there, where values come in place of that
+}
+
+// set is the record set with the run's own TTL.
+func (c change) set(values []string) provision.RRset {
+	return provision.RRset{Name: c.Old.Name, Type: c.Old.Type, TTL: c.TTL, Values: slices.Sorted(slices.Values(values))}
 }
 
 // Changer performs dns.lower, dns.move and dns.restore: they differ in what they put in place of what.
@@ -49,10 +56,14 @@ func Lower(z Zones) *Changer {
 	}}
 }
 
-// Move puts the new values in place of the old, whose TTL may have been lowered meanwhile.
+// Move puts the new values in place of the old, whose TTL may have been lowered meanwhile, or of those that an earlier
+// move of the run has put.
 func Move(z Zones) *Changer {
 	return &Changer{Zones: z, Next: func(c change) (provision.RRset, []provision.RRset) {
-		next := provision.RRset{Name: c.Old.Name, Type: c.Old.Type, TTL: c.TTL, Values: slices.Sorted(slices.Values(c.Values))}
+		next := c.set(c.Values)
+		if len(c.From) > 0 {
+			return next, []provision.RRset{c.set(c.From)}
+		}
 		lowered := c.Old
 		lowered.TTL = min(c.TTL, c.Old.TTL)
 		return next, []provision.RRset{c.Old, lowered}
@@ -60,13 +71,17 @@ func Move(z Zones) *Changer {
 }
 
 // Restore puts the old set back, in place of what the run had put or of the old set with a lowered TTL.
-// Values are what was moved there; a set that holds neither is someone else's and is left alone.
+// Values are what was moved there. A set that holds neither is someone else's and is not touched: an error, or with
+// Leave, where it names nothing that the run put, as good as restored.
 func Restore(z Zones) *Changer {
 	return &Changer{Zones: z, Next: func(c change) (provision.RRset, []provision.RRset) {
-		moved := provision.RRset{Name: c.Old.Name, Type: c.Old.Type, TTL: c.TTL, Values: slices.Sorted(slices.Values(c.Values))}
 		lowered := c.Old
 		lowered.TTL = min(c.TTL, c.Old.TTL)
-		return c.Old, []provision.RRset{moved, lowered}
+		from := []provision.RRset{c.set(c.Values), lowered}
+		if len(c.From) > 0 {
+			from = append(from, c.set(c.From))
+		}
+		return c.Old, from
 	}}
 }
 
@@ -96,14 +111,22 @@ func (h *Changer) Check(ctx context.Context, s provision.Step, in provision.Valu
 					return provision.Status{State: provision.Absent}, nil
 				}
 			}
+			if c.Leave && !overlap(have.Values, c.Values) && !overlap(have.Values, c.From) {
+				return provision.Status{State: provision.Done, Out: provision.Values{"ttl": have.TTL, "values": slices.Concat([]string{}, have.Values), "left": true}}, nil
+			}
 			return provision.Status{}, changedError(have, c.Old)
 		}
 		at = time.Now()
 	}
 	return provision.Status{State: provision.Done, Out: provision.Values{
-		"ttl": next.TTL, "moved_at": at.UTC().Format(time.RFC3339), "values": next.Values,
+		"ttl": next.TTL, "moved_at": at.UTC().Format(time.RFC3339), "values": slices.Concat([]string{}, next.Values), // a list even where it is empty
 		"stale_until": at.Add(time.Duration(c.Old.TTL) * time.Second).UTC().Format(time.RFC3339),
 	}}, nil
+}
+
+// overlap reports whether two sets have a value in common.
+func overlap(a, b []string) bool {
+	return common(a, b) != "" || slices.ContainsFunc(a, func(x string) bool { return slices.Contains(b, x) })
 }
 
 func changedError(have, old provision.RRset) error {
@@ -154,8 +177,10 @@ func (h *Changer) Do(ctx context.Context, s provision.Step, in provision.Values)
 func (h *Changer) decode(in provision.Values) (change, Zone, error) {
 	// Outputs come with undo steps; they are not arguments.
 	args := provision.Values{"zone": in["zone"], "old": in["old"], "ttl": in["ttl"]}
-	if v, ok := in["values"]; ok {
-		args["values"] = v
+	for _, k := range []string{"values", "from", "leave"} {
+		if v, ok := in[k]; ok {
+			args[k] = v
+		}
 	}
 	var c change
 	if err := args.Decode(&c); err != nil {

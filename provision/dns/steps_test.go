@@ -2,6 +2,7 @@ package dns
 
 import (
 	"context"
+	"maps"
 	"strings"
 	"sync"
 	"testing"
@@ -68,25 +69,35 @@ func TestChanger(t *testing.T) {
 		want  provision.RRset
 		done  bool   // at the first look
 		err   string // of the first look
+		extra provision.Values
 	}{
-		{"lower", Lower, old, lowered, false, ""},
-		{"lower what is lowered", Lower, lowered, lowered, true, ""},
-		{"lower what someone else changed", Lower, foreign, foreign, false, "www.shop.test. A was changed by someone else: it is 192.0.2.66 (TTL 60) now, it was 203.0.113.10 (TTL 300)"},
-		{"move", Move, old, moved, false, ""},
-		{"move what was lowered", Move, lowered, moved, false, ""},
-		{"move what is moved", Move, moved, moved, true, ""},
-		{"move what someone else changed", Move, foreign, foreign, false, "changed by someone else"},
-		{"move what someone else removed", Move, set(0), set(0), false, "it is absent now"},
-		{"move with the right values and another TTL", Move, set(900, moved.Values...), set(900, moved.Values...), false, "changed by someone else"},
-		{"restore", Restore, moved, old, false, ""},
-		{"restore what was only lowered", Restore, lowered, old, false, ""},
-		{"restore what was never touched", Restore, old, old, true, ""},
-		{"restore what someone else changed", Restore, foreign, foreign, false, "changed by someone else"},
+		{"lower", Lower, old, lowered, false, "", nil},
+		{"lower what is lowered", Lower, lowered, lowered, true, "", nil},
+		{"lower what someone else changed", Lower, foreign, foreign, false, "www.shop.test. A was changed by someone else: it is 192.0.2.66 (TTL 60) now, it was 203.0.113.10 (TTL 300)", nil},
+		{"move", Move, old, moved, false, "", nil},
+		{"move what was lowered", Move, lowered, moved, false, "", nil},
+		{"move what is moved", Move, moved, moved, true, "", nil},
+		{"move what someone else changed", Move, foreign, foreign, false, "changed by someone else", nil},
+		{"move what someone else removed", Move, set(0), set(0), false, "it is absent now", nil},
+		{"move with the right values and another TTL", Move, set(900, moved.Values...), set(900, moved.Values...), false, "changed by someone else", nil},
+		{"restore", Restore, moved, old, false, "", nil},
+		{"restore what was only lowered", Restore, lowered, old, false, "", nil},
+		{"restore what was never touched", Restore, old, old, true, "", nil},
+		{"restore what someone else changed", Restore, foreign, foreign, false, "changed by someone else", nil},
+		{"leave what someone else changed", Restore, foreign, foreign, true, "", provision.Values{"leave": true}},
+		{"leave nothing that names ours", Restore, set(60, "192.0.2.66", "198.51.100.1"), set(60, "192.0.2.66", "198.51.100.1"), false, "changed by someone else", provision.Values{"leave": true}},
+		{"restore rather than leave", Restore, moved, old, false, "", provision.Values{"leave": true}},
+		{"join", Move, set(60, "198.51.100.1"), moved, false, "", provision.Values{"from": []string{"198.51.100.1"}}},
+		{"join what was never moved", Move, old, old, false, "changed by someone else", provision.Values{"from": []string{"198.51.100.1"}}},
+		{"restore what was not joined yet", Restore, set(60, "198.51.100.1"), old, false, "", provision.Values{"from": []string{"198.51.100.1"}}},
+		{"leave nothing that names what was not joined yet", Restore, set(60, "198.51.100.9", "192.0.2.66"), set(60, "198.51.100.9", "192.0.2.66"), false, "changed by someone else",
+			provision.Values{"leave": true, "from": []string{"198.51.100.9"}}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			z := &zone{set: tt.holds}
 			h := tt.make(Zones{"public": z})
 			in := provision.Values{"zone": "public", "old": old, "ttl": 60, "values": []string{"198.51.100.2", "198.51.100.1"}, "an output": "is no matter"}
+			maps.Copy(in, tt.extra)
 			s := provision.Step{ID: "x"}
 			st, err := h.Check(t.Context(), s, in)
 			switch {

@@ -89,49 +89,26 @@ func (r *Run) Go(ctx context.Context) (provision.Outcome, error) {
 	}
 	r.teller.to, r.teller.last = r.Tell, r.Last
 	past := replay(r.Past)
-	done := make(map[provision.StepID]provision.Values, len(order))
-	waits := make(map[provision.StepID]int, len(order))
-	after := make(map[provision.StepID][]provision.StepID, len(order))
-	steps := make(map[provision.StepID]provision.Step, len(order))
-	for _, s := range r.Graph.Steps {
-		steps[s.ID] = s
+	if err := changed(r.Graph, r.Past); err != nil {
+		return provision.OutcomeStopped, err
 	}
-	for _, id := range order {
-		if p, ok := past[id]; ok && p.done {
-			done[id] = p.out
-		}
-	}
-	forgetVolatile(r.Graph, done, past)
-	var ready []provision.StepID
-	for _, id := range order {
-		if done[id] != nil {
-			continue
-		}
-		for _, n := range steps[id].Needs {
-			if done[n] == nil {
-				waits[id]++
-				after[n] = append(after[n], id)
-			}
-		}
-		if waits[id] == 0 {
-			ready = append(ready, id)
-		}
-	}
-
+	sched := newSchedule(r.Graph, order, past)
 	results := make(chan result)
 	running, stopping := 0, false
 	stop := r.Stop
 	var failed error
 	for {
-		for len(ready) > 0 && !stopping && failed == nil {
-			id := ready[0]
-			ready = ready[1:]
-			// Arguments are resolved here, in the one goroutine that writes done.
-			w := &worker{run: r, step: steps[id], past: past[id], args: snapshot(steps[id], done)}
+		for !stopping && failed == nil {
+			step, ok := sched.next()
+			if !ok {
+				break
+			}
+			// Arguments are resolved here, in the one goroutine that writes what is done.
+			w := &worker{run: r, step: step, past: past[step.ID], args: sched.args(step), quit: sched.quit(step)}
 			running++
 			go func() {
 				out, err := w.perform(ctx)
-				results <- result{id, out, err}
+				results <- result{step.ID, out, err}
 			}()
 		}
 		if running == 0 {
@@ -143,48 +120,33 @@ func (r *Run) Go(ctx context.Context) (provision.Outcome, error) {
 			r.tell(provision.Event{Type: provision.Stopping})
 		case res := <-results:
 			running--
+			var skipped []skip
+			var err error
 			switch {
 			case res.err == nil:
-				done[res.id] = res.out
-				for _, id := range after[res.id] {
-					if waits[id]--; waits[id] == 0 {
-						ready = append(ready, id)
-					}
-				}
-			case errors.Is(res.err, errStopped):
+				skipped = sched.finish(res.id, res.out)
+			case errors.Is(res.err, errStopped) && !sched.lost(res.id):
 				stopping = true
-			case failed == nil:
-				failed = res.err
+			default:
+				skipped, err = sched.fail(res.id, res.out, res.err)
+			}
+			for _, s := range skipped {
+				if rerr := r.record(ctx, provision.Event{Type: provision.StepSkipped, Step: s.step.ID, Kind: s.step.Kind, Message: s.why, Out: s.left}); rerr != nil && err == nil {
+					err = rerr
+				}
+			}
+			if failed == nil {
+				failed = err
 			}
 		}
 	}
 	switch {
-	case ctx.Err() != nil, stopping && len(done) < len(order):
+	case ctx.Err() != nil, stopping && !sched.complete():
 		return provision.OutcomeStopped, failed
 	case failed != nil:
 		return outcomeOf(failed), failed
 	}
 	return provision.OutcomeDone, nil
-}
-
-// forgetVolatile takes back volatile steps that something still needs, nearest to the end first, so that
-// what they need in turn is taken back too.
-func forgetVolatile(g provision.Graph, done map[provision.StepID]provision.Values, past map[provision.StepID]past) {
-	for changed := true; changed; {
-		changed = false
-		for _, s := range g.Steps {
-			if done[s.ID] != nil {
-				continue
-			}
-			for _, n := range s.Needs {
-				if need, _ := g.Step(n); need.Volatile && done[n] != nil {
-					delete(done, n)
-					delete(past, n)
-					changed = true
-				}
-			}
-		}
-	}
 }
 
 // outcomeOf tells a failure that leaves the run resumable from one that does not.
@@ -202,15 +164,6 @@ type haltError struct{ err error }
 func (h *haltError) Error() string { return h.err.Error() }
 func (h *haltError) Unwrap() error { return h.err }
 
-// snapshot keeps only the outputs that a step takes, so that workers share no map.
-func snapshot(s provision.Step, done map[provision.StepID]provision.Values) map[provision.StepID]provision.Values {
-	out := map[provision.StepID]provision.Values{}
-	for _, n := range s.Needs {
-		out[n] = done[n]
-	}
-	return out
-}
-
 func (r *Run) tell(e provision.Event) {
 	e.V, e.Time, e.Run = provision.EventVersion, time.Now().UTC(), r.ID
 	r.teller.now(e)
@@ -226,6 +179,29 @@ func (r *Run) record(ctx context.Context, e provision.Event) error {
 		return &haltError{err}
 	}
 	r.teller.end(&e)
+	return nil
+}
+
+// changed finds a step that is not what it was when it was begun: the journal was edited, or was written by a release
+// that means something else by it. What such a step has left cannot be told from what it says now.
+func changed(g provision.Graph, events []provision.Event) error {
+	is := map[provision.StepID]string{}
+	for _, e := range events {
+		if e.Type != provision.StepIntent || e.StepD == "" {
+			continue
+		}
+		if _, known := is[e.Step]; !known {
+			if s, ok := g.Step(e.Step); ok {
+				is[e.Step] = s.Digest()
+			}
+		}
+		if is[e.Step] == e.StepD {
+			continue
+		}
+		return &provision.Error{Thing: string(e.Step), What: "is not what it was when this run began it: the journal was changed, or another release of failover wrote it",
+			Hint:  "go on with the release that began the run (failover version), or undo it: failover abandon",
+			Class: provision.Final}
+	}
 	return nil
 }
 
@@ -258,6 +234,8 @@ func replay(events []provision.Event) map[provision.StepID]past {
 			}
 		case provision.StepFailed:
 			p.failed, p.kind, p.sent, p.left, p.attempt = true, e.Kind, false, e.Out, max(e.Attempt-1, 0)
+		case provision.StepSkipped:
+			p.left = e.Out
 		case provision.StepCleared:
 			p.failed, p.left = false, nil
 			p.attempt = e.Attempt // the next one

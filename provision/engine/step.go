@@ -16,14 +16,16 @@ type worker struct {
 	step provision.Step
 	past past
 	args map[provision.StepID]provision.Values
+	quit <-chan struct{} // closed when the step is not needed any more; may be nil
 
-	began time.Time
-	seen  string
+	digest string // of the step; empty while it clears something away
+	began  time.Time
+	seen   string
 }
 
-// perform tries the rungs of the step in turn.
+// perform tries the rungs of the step in turn. Of a step that was stopped it gives what is known of its effect.
 func (w *worker) perform(ctx context.Context) (provision.Values, error) {
-	w.began = time.Now()
+	w.began, w.digest = time.Now(), w.step.Digest()
 	attempt := w.past.attempt
 	if w.past.failed { // the process died between a failure and its clearing
 		if err := w.clear(ctx, attempt, w.past.left); err != nil {
@@ -49,7 +51,7 @@ func (w *worker) perform(ctx context.Context) (provision.Values, error) {
 		}
 		var halt *haltError
 		if errors.Is(err, errStopped) || errors.As(err, &halt) || ctx.Err() != nil {
-			return nil, err
+			return left, err
 		}
 		last := attempt == len(w.step.Ladder)
 		fail := provision.AsError(string(w.step.ID), err)
@@ -65,6 +67,9 @@ func (w *worker) perform(ctx context.Context) (provision.Values, error) {
 		}
 		if last {
 			return nil, fail
+		}
+		if w.stopped() { // the next rung would be something new
+			return nil, errStopped
 		}
 	}
 }
@@ -183,10 +188,11 @@ func (w *worker) do(ctx, dctx context.Context, h Handler, in provision.Values, a
 			return nil, &haltError{err}
 		}
 	}
-	e := provision.Event{Type: provision.StepIntent, Step: w.step.ID, Kind: w.step.Kind, Attempt: attempt + 1}
+	e := provision.Event{Type: provision.StepIntent, Step: w.step.ID, Kind: w.step.Kind, Attempt: attempt + 1, StepD: w.digest}
 	if err := w.run.record(ctx, e); err != nil {
 		return nil, err
 	}
+	e.StepD = ""
 	doErr = w.fenced(dctx, h, in)
 	e.Type = provision.StepSent
 	if doErr != nil {
@@ -251,6 +257,8 @@ func (w *worker) stopped() bool {
 	select {
 	case <-w.run.Stop:
 		return true
+	case <-w.quit:
+		return true
 	default:
 		return false
 	}
@@ -269,6 +277,8 @@ func (w *worker) sleep(ctx context.Context, d time.Duration) bool {
 	case <-ctx.Done():
 		return true // the loop sees it
 	case <-w.run.Stop:
+		return false
+	case <-w.quit:
 		return false
 	}
 }

@@ -33,20 +33,22 @@ func (c *Cloud) login(ctx context.Context) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	cat, err := r.catalog.ExtractServiceCatalog()
-	if err != nil {
+	// All at once, and not by the result's own methods: each of those takes the whole catalog apart again.
+	var got struct {
+		Token struct {
+			Catalog []tokens.CatalogEntry `json:"catalog"`
+			Project struct{ ID string }   `json:"project"`
+			User    struct{ ID string }   `json:"user"`
+		} `json:"token"`
+	}
+	said := &got.Token
+	if err := r.catalog.ExtractInto(&got); err != nil && len(said.Catalog) == 0 {
 		return nil, &provision.Error{Thing: "cloud." + c.name, What: "the identity service's answer holds no catalog: " + cut(scrub(err.Error())), Class: provision.Final}
 	}
-	s := &session{pc: c.provider(), catalog: cat.Entries}
+	s := &session{pc: c.provider(), catalog: said.Catalog, project: said.Project.ID, user: said.User.ID}
 	if len(s.catalog) == 0 {
 		return nil, &provision.Error{Thing: "cloud." + c.name, What: "the token has no catalog: it is not scoped to a project",
 			Hint: "give project_name (or project_id) in " + c.set.source, Class: provision.Final}
-	}
-	if p, err := r.catalog.ExtractProject(); err == nil && p != nil {
-		s.project = p.ID
-	}
-	if u, err := r.catalog.ExtractUser(); err == nil && u != nil {
-		s.user = u.ID
 	}
 	if err := s.pc.SetTokenAndAuthResult(r.auth); err != nil {
 		return nil, &provision.Error{Thing: "cloud." + c.name, What: "the identity service gave no token", Class: provision.Final}
@@ -71,16 +73,9 @@ func (c *Cloud) provider() *gophercloud.ProviderClient {
 	return pc
 }
 
-// catalogResult is the part that tokens.CreateResult and GetResult share.
-type catalogResult interface {
-	ExtractServiceCatalog() (*tokens.ServiceCatalog, error)
-	ExtractProject() (*tokens.Project, error)
-	ExtractUser() (*tokens.User, error)
-}
-
 type loginResult struct {
 	auth    gophercloud.AuthResult
-	catalog catalogResult
+	catalog gophercloud.Result
 }
 
 // race asks the identity URLs in turn: the next one as soon as one fails, or beside it once it hangs. The
@@ -169,7 +164,7 @@ func (c *Cloud) tokenOnce(ctx context.Context, sc *gophercloud.ServiceClient) (l
 			return loginResult{}, r.Err
 		}
 		if cat, err := r.ExtractServiceCatalog(); c.set.scope == nil || err == nil && len(cat.Entries) > 0 {
-			return loginResult{r, r}, nil
+			return loginResult{r, r.Result}, nil
 		}
 		sc.SetToken("")
 	}
@@ -177,7 +172,7 @@ func (c *Cloud) tokenOnce(ctx context.Context, sc *gophercloud.ServiceClient) (l
 	if r.Err != nil {
 		return loginResult{}, r.Err
 	}
-	return loginResult{r, r}, nil
+	return loginResult{r, r.Result}, nil
 }
 
 // endpoint finds a service's URL in a region; where the wanted interface has none, public will do.

@@ -48,7 +48,7 @@ type shape struct {
 }
 
 func shapes(kind string) shape {
-	server := "cloud! image! flavor! count zones networks floating_ip spread security_groups open keep_ssh config_drive metadata template user_data vars certificate timeout"
+	server := "cloud! image! flavor! count need hedge zones networks floating_ip spread security_groups open keep_ssh config_drive metadata template user_data vars certificate timeout"
 	switch kind {
 	case "plan":
 		return shape{"service! home regions operator", "variable+ store cloud+ secrets+ certificate+ server+ dns+ step+"}

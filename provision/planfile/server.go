@@ -47,6 +47,7 @@ func (d *decoder) oneServer(x *block, p provision.Plan) provision.Server {
 		Timeout:     x.time("timeout", 10*time.Minute, time.Second, 10*time.Second, 24*time.Hour),
 		SSH:         provision.SSH{Port: 22},
 	}
+	s.Need, s.Hedge = x.whole("need", 0, 1, max(s.Count, 1)), x.whole("hedge", 0, 0, 50)
 	s.Metadata, _ = x.texted("metadata")
 	for _, k := range sorted(s.Metadata) {
 		if len(k) > 255 || len(s.Metadata[k]) > 255 {

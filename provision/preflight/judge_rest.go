@@ -2,6 +2,7 @@ package preflight
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -39,27 +40,52 @@ func (j *judgement) certificates() {
 	}
 }
 
-// quotas compares what the plan needs, by the first rung of each ladder, with what is left.
-func (j *judgement) quotas(c provision.Cloud, inv provision.Inventory) {
+// need gives how much of each quota the plan's servers in a cloud take, by the first rung of each ladder.
+func (j *judgement) need(c provision.Cloud) map[string]int {
 	need := map[string]int{}
 	for _, s := range j.plan.Servers {
 		f := j.facts.Servers[s.Name]
 		if s.Cloud != c.Name || len(f.Rungs) == 0 {
 			continue
 		}
-		need["instances"] += s.Count
-		need["cores"] += s.Count * f.Rungs[0].Flavor.VCPUs
-		need["ram"] += s.Count * f.Rungs[0].Flavor.RAMMB
+		n := s.Count + f.Hedge
+		need["instances"] += n
+		need["cores"] += n * f.Rungs[0].Flavor.VCPUs
+		need["ram"] += n * f.Rungs[0].Flavor.RAMMB
 		if f.Floating != nil {
-			need["floatingip"] += s.Count
+			need["floatingip"] += n
 		}
 		if len(s.Open) > 0 {
 			need["security_group"]++
 		}
-		if s.Spread && s.Count > 1 {
+		if s.Spread && n > 1 {
 			need["server_groups"]++
 		}
 	}
+	return need
+}
+
+// hedges goes without the hedges of a cloud where a quota allows the rest but not them.
+func (j *judgement) hedges(c provision.Cloud, inv provision.Inventory) {
+	with := j.need(c)
+	why := ""
+	for _, name := range slices.Sorted(maps.Keys(with)) {
+		if q, known := inv.Quotas[name]; known && q.Limit >= 0 && q.Used+with[name] > q.Limit && why == "" {
+			why = fmt.Sprintf("the quota of %s is %d, %d are used", name, q.Limit, q.Used)
+		}
+	}
+	for _, s := range j.plan.Servers {
+		if f := j.facts.Servers[s.Name]; why != "" && s.Cloud == c.Name && f.Hedge > 0 {
+			j.unhedge(s, &f, why)
+			j.facts.Servers[s.Name] = f
+		}
+	}
+}
+
+// quotas compares what the plan needs with what is left.
+func (j *judgement) quotas(c provision.Cloud, inv provision.Inventory) {
+	j.hedges(c, inv)
+	need := j.need(c)
 	for _, thing := range []struct{ name, one, many string }{
 		{"instances", "instance", "instances"}, {"cores", "core", "cores"}, {"ram", "MiB of memory", "MiB of memory"},
 		{"floatingip", "floating address", "floating addresses"}, {"security_group", "security group", "security groups"},

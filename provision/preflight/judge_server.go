@@ -11,13 +11,18 @@ import (
 // server resolves one block's wishes.
 func (j *judgement) server(s provision.Server, inv provision.Inventory) {
 	thing := "server." + s.Name
-	f := provision.ServerFacts{UserData: j.seen.userData[s.Name]}
+	f := provision.ServerFacts{UserData: j.seen.userData[s.Name], Hedge: s.Hedge}
 	image, ok := j.image(s, inv, thing)
 	f.Image = image
 	if ok && inv.Flavors != nil {
 		f.Rungs = j.rungs(s, inv, image, thing)
 	}
 	f.Networks, f.Floating = j.networks(s, inv, thing)
+	for _, n := range f.Networks {
+		if n.Free >= s.Count && n.Free < s.Count+f.Hedge {
+			j.unhedge(s, &f, fmt.Sprintf("network %s has %d free addresses", n.Name, n.Free))
+		}
+	}
 	for _, name := range s.SecurityGroups {
 		i := slices.IndexFunc(inv.SecurityGroups, func(g provision.NamedID) bool { return g.Name == name || g.ID == name })
 		j.facts.Checks++
@@ -29,6 +34,12 @@ func (j *judgement) server(s provision.Server, inv provision.Inventory) {
 		}
 	}
 	j.facts.Servers[s.Name] = f
+}
+
+// unhedge goes without the servers that would only make the run faster: their lack stops no emergency.
+func (j *judgement) unhedge(s provision.Server, f *provision.ServerFacts, why string) {
+	f.Hedge = 0
+	j.find(provision.Warn, "hedge", "server."+s.Name, s.Pos, "", "%s: there is no room for the hedge of %d beside the %d that are needed; the run goes without", why, s.Hedge, s.Count)
 }
 
 func (j *judgement) image(s provision.Server, inv provision.Inventory, thing string) (provision.Image, bool) {

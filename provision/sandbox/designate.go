@@ -152,10 +152,11 @@ func (k *call) rrsets(zones ...*zone) (int, any) {
 	for _, z := range zones {
 		z.settle(k.now)
 		for _, rs := range z.list() {
-			v := k.rrsetView(z, rs)
-			if glob(q.Get("name"), rs.name) && glob(strings.ToLower(q.Get("type")), strings.ToLower(rs.kind)) &&
-				(q.Get("status") == "" || q.Get("status") == v["status"]) &&
-				(q.Get("data") == "" || slices.ContainsFunc(rs.values, func(x string) bool { return glob(q.Get("data"), strings.ToLower(x)) })) {
+			if !glob(q.Get("name"), rs.name) || !glob(strings.ToLower(q.Get("type")), strings.ToLower(rs.kind)) ||
+				q.Get("data") != "" && !slices.ContainsFunc(rs.values, func(x string) bool { return glob(q.Get("data"), strings.ToLower(x)) }) {
+				continue
+			}
+			if v := k.rrsetView(z, rs); q.Get("status") == "" || q.Get("status") == v["status"] {
 				views = append(views, v)
 			}
 		}

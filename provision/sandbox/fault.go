@@ -37,7 +37,7 @@ func Faults() []FaultHelp {
 		{"boot-error[=N]", "the first N servers (1) go from BUILD to ERROR at the end of their boot"},
 		{"reply-lost[=N]", "the first N server creations (1) succeed, but the connection is reset before the reply"},
 		{"rate-limit[=N]", "every N-th API request (5th) is answered 429 with Retry-After: 1"},
-		{"slow-boot=DURATION", "a server takes DURATION until it is ACTIVE"},
+		{"slow-boot=DURATION[:N]", "a server takes DURATION until it is ACTIVE; with N, only the first N do"},
 		{"wrong-host-key[=N]", "the first N servers (1) print another host key on the console than their sshd presents"},
 		{"key-mismatch[=N]", "the same as wrong-host-key"},
 		{"dns-pending[=DURATION]", "a record set stays PENDING, the name server keeps the old answer (for good)"},
@@ -105,7 +105,17 @@ func (f Fault) state() (*faultState, error) {
 			err = errors.New("say every how many: api-500=4")
 		}
 		count(1)
-	case "slow-boot", "dns-lag":
+	case "slow-boot":
+		arg, first, some := strings.Cut(f.Arg, ":")
+		f.Arg = arg
+		dur(true)
+		st.n = -1
+		if some && err == nil {
+			if st.n, err = strconv.Atoi(first); err == nil && st.n < 1 {
+				err = errors.New("want a number of at least 1 after the colon")
+			}
+		}
+	case "dns-lag":
 		dur(true)
 	case "dns-pending":
 		dur(false)

@@ -84,6 +84,11 @@ func (rt route) match(segs []string) (map[string]string, bool) {
 	if len(segs) != len(rt.path) {
 		return nil, false
 	}
+	for i, p := range rt.path {
+		if p != segs[i] && !strings.HasPrefix(p, "{") {
+			return nil, false
+		}
+	}
 	vars := map[string]string{}
 	for i, p := range rt.path {
 		if strings.HasPrefix(p, "{") {
@@ -92,8 +97,6 @@ func (rt route) match(segs []string) (map[string]string, bool) {
 				return nil, false
 			}
 			vars[strings.Trim(p, "{}")] = v
-		} else if p != segs[i] {
-			return nil, false
 		}
 	}
 	return vars, true

@@ -3,6 +3,7 @@ package sandbox
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"net/http"
 	"strings"
 	"time"
@@ -93,7 +94,15 @@ func (c *Cloud) projectView() obj {
 
 // catalog has every service in every region. Designate is one service with one
 // address: it is no part of a region and lives on when a region is dark.
-func (c *Cloud) catalog() []obj {
+// It never changes once the services have addresses.
+func (c *Cloud) catalog() json.RawMessage {
+	if c.written == nil {
+		c.written, _ = json.Marshal(c.entries())
+	}
+	return c.written
+}
+
+func (c *Cloud) entries() []obj {
 	type entry struct{ kind, name, path string }
 	var list []obj
 	for _, e := range []entry{

@@ -323,7 +323,8 @@ const noValidHost = "No valid host was found. There are not enough hosts availab
 
 // schedule gives the server a host, or decides now how its boot will fail.
 func (c *Cloud) schedule(s *server, group string) {
-	if f := c.faults["slow-boot"]; f != nil {
+	if f := c.faults["slow-boot"]; f != nil && (f.n < 0 || f.seen < f.n) {
+		f.seen++
 		s.boot = f.d
 	}
 	taken := map[int]bool{}

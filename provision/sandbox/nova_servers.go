@@ -111,18 +111,19 @@ func (k *call) serverView(s *server) obj {
 	if st.status != "ERROR" || st.placed {
 		o["security_groups"] = groups
 	}
-	for since, f := range map[int]func(){
-		9:  func() { o["locked"] = false },
-		19: func() { o["description"] = nullable(s.description) },
-		26: func() { o["tags"] = append([]string{}, s.tags...) },
-		63: func() { o["trusted_image_certificates"] = nil },
-		71: func() { o["server_groups"] = []string{} },
-		73: func() { o["locked_reason"] = nil },
-		90: func() { o["OS-EXT-SRV-ATTR:hostname"] = s.hostname() },
-	} {
-		if k.micro >= since {
-			f()
+	since := func(micro int, key string, value any) {
+		if k.micro >= micro {
+			o[key] = value
 		}
+	}
+	since(9, "locked", false)
+	since(19, "description", nullable(s.description))
+	since(26, "tags", append([]string{}, s.tags...))
+	since(63, "trusted_image_certificates", nil)
+	since(71, "server_groups", []string{})
+	since(73, "locked_reason", nil)
+	if k.micro >= 90 {
+		o["OS-EXT-SRV-ATTR:hostname"] = s.hostname()
 	}
 	if k.micro >= 71 && s.group != "" {
 		o["server_groups"] = []string{s.group}

@@ -22,6 +22,7 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -191,8 +192,9 @@ type Cloud struct {
 
 	mu sync.Mutex // guards everything below
 	model
-	faults map[string]*faultState
-	light  chan struct{} // closed, and replaced, when a region's darkness changes
+	faults  map[string]*faultState
+	written json.RawMessage // the catalog
+	light   chan struct{}   // closed, and replaced, when a region's darkness changes
 }
 
 // Start brings the sandbox up and returns once every API and the name server
@@ -370,7 +372,8 @@ func hexID() string { return hex.EncodeToString(randBytes(16)) }
 func uuid() string {
 	b := randBytes(16)
 	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
-	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
+	h := hex.EncodeToString(b)
+	return h[:8] + "-" + h[8:12] + "-" + h[12:16] + "-" + h[16:20] + "-" + h[20:]
 }
 
 func stamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05Z") }

@@ -66,6 +66,43 @@ type RRset struct {
 	Leaving          bool // designate is deleting it
 }
 
+// Offers gives the ids of what a region has from the start, by name.
+func (c *Cloud) Offers(region string) (images, flavors, networks map[string]string) {
+	images, flavors, networks = map[string]string{}, map[string]string{}, map[string]string{}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	r := c.regions[region]
+	if r == nil {
+		return images, flavors, networks
+	}
+	for _, i := range r.images {
+		images[i.Name] = i.id
+	}
+	for _, f := range r.flavors {
+		flavors[f.Name] = f.id
+	}
+	for _, n := range c.networks {
+		if n.region == region {
+			networks[n.name] = n.id
+		}
+	}
+	return images, flavors, networks
+}
+
+// Serves returns what the name server answers now; false where it has no such record.
+func (c *Cloud) Serves(name, kind string) (RRset, bool) {
+	now := time.Now()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, z := range c.zones {
+		z.settle(now)
+		if d, ok := z.served[rrKey{name, kind}]; ok {
+			return RRset{Zone: z.name, Name: name, Type: kind, TTL: d.ttl, Values: slices.Clone(d.values)}, true
+		}
+	}
+	return RRset{}, false
+}
+
 // Snapshot returns the state of now.
 func (c *Cloud) Snapshot() (s Snapshot) {
 	now := time.Now()

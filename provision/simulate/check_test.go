@@ -1,6 +1,9 @@
 package simulate
 
 import (
+	"bytes"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -156,16 +159,10 @@ func (w *world) checkDone() {
 // checkLedTo: the run ended, or will go no further; whatever is there is what its journal leads to.
 func (w *world) checkLedTo() {
 	snap := w.box.Snapshot()
-	events, err := journal.Parse(w.store.read(journal.Key(service, w.run)))
+	led, err := w.leads(w.store.read(journal.Key(service, w.run)))
 	if err != nil {
 		w.wrong("the journal cannot be read: %v", err)
 		return
-	}
-	led := map[string]bool{}
-	if len(events) > 0 && events[0].Graph != nil {
-		for _, s := range steps.Reverse(*events[0].Graph, events, w.run).Steps {
-			led[string(s.Kind)+" "+fmt.Sprint(s.With["slot"].Is)] = true
-		}
 	}
 	for slot := range w.ours(snap) {
 		if !led["server.delete "+slot] {
@@ -180,6 +177,32 @@ func (w *world) checkLedTo() {
 	for name, old := range w.old {
 		w.checkRecord(nil, snap, name, old)
 	}
+}
+
+// leads gives what would be removed if the run were undone now. What was read of the journal before is not read
+// again: it is only added to.
+func (w *world) leads(journaled []byte) (map[string]bool, error) {
+	if !bytes.HasPrefix(journaled, w.read) {
+		return nil, errors.New("what was recorded has changed")
+	}
+	for line := range bytes.Lines(journaled[len(w.read):]) {
+		if !bytes.HasSuffix(line, []byte("\n")) { // torn
+			break
+		}
+		var e provision.Event
+		if err := json.Unmarshal(line, &e); err != nil {
+			return nil, err
+		}
+		w.past = append(w.past, e)
+		w.read = journaled[:len(w.read)+len(line)]
+	}
+	led := map[string]bool{}
+	if len(w.past) > 0 && w.past[0].Graph != nil {
+		for _, s := range steps.Reverse(*w.past[0].Graph, w.past, w.run).Steps {
+			led[string(s.Kind)+" "+fmt.Sprint(s.With["slot"].Is)] = true
+		}
+	}
+	return led, nil
 }
 
 // checkNothing: the run was abandoned.

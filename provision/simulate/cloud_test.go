@@ -10,7 +10,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"regexp"
 	"strings"
 	"syscall"
 	"time"
@@ -155,10 +154,13 @@ func (w *world) deliver(p *process, req *http.Request, body []byte, c class) (*h
 
 // lagging takes servers out of a list that were made moments ago.
 func (w *world) lagging(resp *http.Response) *http.Response {
+	if !w.anyYoung() {
+		return resp
+	}
 	b, _ := io.ReadAll(resp.Body)
 	var page map[string]json.RawMessage
 	var servers, kept []json.RawMessage
-	if w.lag == 0 || json.Unmarshal(b, &page) != nil || json.Unmarshal(page["servers"], &servers) != nil {
+	if json.Unmarshal(b, &page) != nil || json.Unmarshal(page["servers"], &servers) != nil {
 		return with(resp, b)
 	}
 	kept = []json.RawMessage{}
@@ -166,7 +168,7 @@ func (w *world) lagging(resp *http.Response) *http.Response {
 		var id struct{ ID string }
 		_ = json.Unmarshal(s, &id)
 		w.mu.Lock()
-		hidden := !w.calm && time.Since(w.born[id.ID]) < w.lag
+		hidden := w.young(id.ID)
 		w.mu.Unlock()
 		if !hidden {
 			kept = append(kept, s)
@@ -176,6 +178,20 @@ func (w *world) lagging(resp *http.Response) *http.Response {
 	b, _ = json.Marshal(page)
 	return with(resp, b)
 }
+
+func (w *world) anyYoung() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for id := range w.born {
+		if w.young(id) {
+			return true
+		}
+	}
+	return false
+}
+
+// young says whether lists may lack the server yet; w.mu is held.
+func (w *world) young(id string) bool { return !w.calm && time.Since(w.born[id]) < w.lag }
 
 func with(resp *http.Response, body []byte) *http.Response {
 	resp.Body, resp.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
@@ -219,11 +235,20 @@ type class struct {
 	slot  string
 }
 
-var hexes = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f-]{27}|[0-9a-f]{32}`)
+// starred puts a star for every id.
+func starred(path string) string {
+	parts := strings.Split(path, "/")
+	for i, p := range parts {
+		if hex := strings.ReplaceAll(p, "-", ""); len(hex) == 32 && strings.Trim(hex, "0123456789abcdef") == "" {
+			parts[i] = "*"
+		}
+	}
+	return strings.Join(parts, "/")
+}
 
 func classify(req *http.Request, body []byte) class {
 	path := strings.TrimSuffix(req.URL.Path, "/")
-	c := class{what: req.Method + " " + hexes.ReplaceAllString(path, "*"), id: path[strings.LastIndexByte(path, '/')+1:]}
+	c := class{what: req.Method + " " + starred(path), id: path[strings.LastIndexByte(path, '/')+1:]}
 	login := strings.HasSuffix(path, "/auth/tokens")
 	console := strings.HasSuffix(path, "/action")
 	c.write = req.Method != http.MethodGet && req.Method != http.MethodHead && !login && !console

@@ -66,7 +66,7 @@ func (p *process) handlers(id provision.RunID) (map[provision.Kind]engine.Handle
 	}
 	w.without.handlers(m)
 	for kind, h := range m {
-		m[kind] = apart{h}
+		m[kind] = &apart{Handler: h, seen: map[provision.StepID]look{}}
 	}
 	return m, func() { cloud.Close(); keeper.Forget() }, nil
 }
@@ -99,10 +99,8 @@ func (p *process) ask(ctx context.Context, server, name, typ string) (provision.
 		}
 		return set, &provision.Error{What: "name server " + server + " does not answer", Class: provision.Transient}
 	}
-	for _, s := range p.w.box.Snapshot().Served {
-		if s.Name == name && s.Type == typ {
-			set.TTL, set.Values = s.TTL, slices.Sorted(slices.Values(s.Values))
-		}
+	if s, ok := p.w.box.Serves(name, typ); ok {
+		set.TTL, set.Values = s.TTL, slices.Sorted(slices.Values(s.Values))
 	}
 	return set, nil
 }
@@ -202,15 +200,50 @@ func (h *watched) Check(ctx context.Context, s provision.Step, in provision.Valu
 }
 
 // apart lets no two steps look again in the same instant: what happens at once has no order, and could not be
-// repeated.
-type apart struct{ engine.Handler }
+// repeated. Who sees the same again and again looks less and less often: a minute that brings nothing new teaches
+// nothing new.
+type apart struct {
+	engine.Handler
+	mu   sync.Mutex
+	seen map[provision.StepID]look
+}
 
-func (a apart) Check(ctx context.Context, s provision.Step, in provision.Values) (provision.Status, error) {
-	st, err := a.Handler.Check(ctx, s, in)
-	if st.Again <= 0 {
-		st.Again = time.Second
+// look is what a step saw last, and how often in a row.
+type look struct {
+	at    provision.State
+	said  string
+	times int
+}
+
+const (
+	patience = 8 // looks at one thing before they become rarer
+	rarest   = 5 * time.Second
+)
+
+// again gives the wait before the next look.
+func (a *apart) again(id provision.StepID, st provision.Status) time.Duration {
+	wait := st.Again
+	if wait <= 0 {
+		wait = time.Second
 	}
-	st.Again = max(st.Again, 400*time.Millisecond) // name servers are asked more often than a simulation needs
+	wait = max(wait, 400*time.Millisecond) // name servers are asked more often than a simulation needs
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	l := a.seen[id]
+	if l.at != st.State || l.said != st.Seen {
+		l = look{at: st.State, said: st.Seen}
+	}
+	l.times++
+	a.seen[id] = l
+	if wait < rarest && st.State == provision.Working && l.times > patience {
+		wait = min(wait<<min(l.times-patience, 10), rarest)
+	}
+	return wait
+}
+
+func (a *apart) Check(ctx context.Context, s provision.Step, in provision.Values) (provision.Status, error) {
+	st, err := a.Handler.Check(ctx, s, in)
+	st.Again = a.again(s.ID, st)
 	h := fnv.New32a()
 	_, _ = h.Write([]byte(s.ID))
 	st.Again += time.Duration(h.Sum32()%9973) * time.Microsecond

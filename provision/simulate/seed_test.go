@@ -56,15 +56,19 @@ type report struct {
 	oldest          time.Duration
 }
 
-// play runs one seed.
-func play(t *testing.T, seed uint64, without safeguard) (r report) {
+// play runs one seed; told is how it is told.
+func play(t *testing.T, seed uint64, without safeguard) report { return run(t, seed, without, false) }
+
+func told(t *testing.T, seed uint64) report { return run(t, seed, "", true) }
+
+func run(t *testing.T, seed uint64, without safeguard, telling bool) (r report) {
 	t.Helper()
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // goroutines fall in one order only on one processor
 	cryptotest.SetGlobalRandom(t, seed)
 	synctest.Test(t, func(*testing.T) {
 		ctx, cancel := context.WithCancel(context.Background())
 		defer cancel()
-		w, err := newWorld(ctx, seed, without)
+		w, err := newWorld(ctx, seed, without, telling)
 		if err != nil {
 			r.problems = []string{err.Error()}
 			return
@@ -83,7 +87,7 @@ func TestSeed(t *testing.T) {
 	if *seedFlag < 0 {
 		t.Skip("-seed N runs one")
 	}
-	r := play(t, uint64(*seedFlag), "")
+	r := told(t, uint64(*seedFlag))
 	t.Log("\n" + strings.Join(r.trace, "\n"))
 	t.Logf("%+v in %s of virtual time, oldest proof %s", r.seen, r.virtual, r.oldest)
 	for _, p := range r.problems {
@@ -105,10 +109,10 @@ func TestRepeats(t *testing.T) {
 		t.Skip("the race detector shuffles")
 	}
 	for seed := range uint64(20) {
-		first := play(t, seed, "").trace
+		first := told(t, seed).trace
 		same := false
 		for try := 0; try < 5 && !same; try++ {
-			again := play(t, seed, "").trace
+			again := told(t, seed).trace
 			same, first = slices.Equal(first, again), again
 		}
 		if !same {

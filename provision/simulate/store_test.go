@@ -138,15 +138,20 @@ func (m *memory) holder() (h lock.Holder) {
 // recorded keeps which intents of the process are on the disk and not answered.
 func (p *process) recorded(lines []byte) {
 	for line := range bytes.Lines(lines) {
+		if !p.w.telling && !bytes.Contains(line, []byte(provision.StepIntent)) && !bytes.Contains(line, []byte(provision.StepSent)) {
+			continue
+		}
 		var e provision.Event
 		if json.Unmarshal(line, &e) != nil {
 			continue
 		}
-		said := ""
-		if e.Error != nil {
-			said = ": " + e.Error.Error()
+		if p.w.telling {
+			said := ""
+			if e.Error != nil {
+				said = ": " + e.Error.Error()
+			}
+			p.w.note("%v journal: %s %s %s %s%s", p, e.Type, e.Step, e.Kind, e.Outcome, said)
 		}
-		p.w.note("%v journal: %s %s %s %s%s", p, e.Type, e.Step, e.Kind, e.Outcome, said)
 		p.mu.Lock()
 		switch e.Type {
 		case provision.StepIntent:

@@ -11,6 +11,7 @@ import (
 	"hash/fnv"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -30,6 +31,7 @@ const (
 type world struct {
 	seed    uint64
 	without safeguard
+	telling bool       // the trace is wanted: most of what a seed does is only told, never read
 	rng     *rand.Rand // of the plan and of the story; faults have dice of their own
 	box     *sandbox.Cloud
 	store   *memory
@@ -40,6 +42,8 @@ type world struct {
 	old     map[string]provision.RRset // by record
 	crypto  bool                       // real SSH and TLS
 	began   time.Time
+	read    []byte // of the run's journal, by leads
+	past    []provision.Event
 
 	mu       sync.Mutex
 	counts   map[string]int
@@ -63,8 +67,8 @@ func (a *tally) add(b tally) {
 	a.Abandons, a.Takeovers, a.Done, a.Failed = a.Abandons+b.Abandons, a.Takeovers+b.Takeovers, a.Done+b.Done, a.Failed+b.Failed
 }
 
-func newWorld(ctx context.Context, seed uint64, without safeguard) (*world, error) {
-	w := &world{seed: seed, without: without, rng: rand.New(rand.NewPCG(seed, 1)), counts: map[string]int{}, born: map[string]time.Time{},
+func newWorld(ctx context.Context, seed uint64, without safeguard, telling bool) (*world, error) {
+	w := &world{seed: seed, without: without, telling: telling, rng: rand.New(rand.NewPCG(seed, 1)), counts: map[string]int{}, born: map[string]time.Time{},
 		old: map[string]provision.RRset{}, began: time.Now(), run: runID(seed, 0)}
 	w.store = &memory{w: w, values: map[string][]byte{}}
 	w.crypto = seed%20 == 19
@@ -139,17 +143,37 @@ func (w *world) declare() []sandbox.Record {
 	return before
 }
 
-// survey reads the facts once, before anything goes wrong.
-func (w *world) survey(ctx context.Context) error {
+// inventory reads the facts as preflight does, where the seed is one of those that do everything for real; of all
+// others a few ids are all that a graph takes from them.
+func (w *world) inventory(ctx context.Context) (provision.Inventory, error) {
+	images, flavors, networks := w.box.Offers(region)
+	ids := provision.Inventory{Images: map[string][]provision.Image{"web": {{ID: images["debian-12"], Name: "debian-12"}}}}
+	for _, name := range rungs {
+		ids.Flavors = append(ids.Flavors, provision.Flavor{ID: flavors[name], Name: name})
+	}
+	for _, name := range []string{"public", "private"} {
+		ids.Networks = append(ids.Networks, provision.Network{ID: networks[name], Name: name})
+	}
+	if !w.crypto {
+		return ids, nil
+	}
 	c, err := openstack.New("main", provision.OpenStack{Entry: "main"}, region, openstack.Options{CloudsYAML: w.box.CloudsYAML("main"),
 		RoundTripper: w.box.RoundTripper(), Env: func(string) (string, bool) { return "", false }})
 	if err != nil {
-		return err
+		return ids, err
 	}
 	if err := c.Connect(ctx); err != nil {
-		return err
+		return ids, err
 	}
-	inv, err := c.Inventory(ctx, openstack.Query{Service: service, Servers: []provision.Server{{Name: "web", Image: provision.ImageWant{Name: "debian-12"}}}})
+	return c.Inventory(ctx, openstack.Query{Service: service, Servers: []provision.Server{{Name: "web", Image: provision.ImageWant{Name: "debian-12"}}}})
+}
+
+// rungs are flavors of the sandbox.
+var rungs = []string{"m1.small", "m1.medium", "m1.large"}
+
+// survey reads the facts once, before anything goes wrong.
+func (w *world) survey(ctx context.Context) error {
+	inv, err := w.inventory(ctx)
 	if err != nil {
 		return err
 	}
@@ -169,7 +193,7 @@ func (w *world) survey(ctx context.Context) error {
 			sf.Floating = &n
 		}
 	}
-	for _, name := range []string{"m1.small", "m1.medium", "m1.large"}[:1+w.rng.IntN(3)] {
+	for _, name := range rungs[:1+w.rng.IntN(3)] {
 		for _, f := range inv.Flavors {
 			if f.Name == name {
 				sf.Rungs = append(sf.Rungs, provision.Rung{Flavor: f})
@@ -202,7 +226,7 @@ func (w *world) dice(what string) *rand.Rand {
 	w.counts[what]++
 	w.mu.Unlock()
 	h := fnv.New64a()
-	_, _ = fmt.Fprintf(h, "%s/%d", what, n)
+	_, _ = h.Write(strconv.AppendInt(append([]byte(what), '/'), int64(n), 10))
 	return rand.New(rand.NewPCG(w.seed, h.Sum64()))
 }
 
@@ -228,6 +252,9 @@ func (w *world) wrong(format string, a ...any) {
 }
 
 func (w *world) note(format string, a ...any) {
+	if !w.telling {
+		return
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.trace = append(w.trace, fmt.Sprintf("%9.3f ", time.Since(w.began).Seconds())+fmt.Sprintf(format, a...))

@@ -20,10 +20,14 @@ func Back(g provision.Graph, events []provision.Event, run provision.RunID, remo
 	outputs, touched := effects(events)
 	var drained []provision.StepID
 	for _, s := range g.Steps {
-		if s.Kind != DNSMove || !touched[s.ID] {
+		name, first := strings.CutPrefix(string(s.ID), "move/")
+		if s.Kind != DNSMove || !first || !touched[s.ID] {
 			continue
 		}
-		old, name := oldSet(s), strings.TrimPrefix(string(s.ID), "move/")
+		if join := provision.StepID("join/" + name); touched[join] { // what the record holds since
+			s, _ = g.Step(join)
+		}
+		old := oldSet(s)
 		needs := homeProof(&out, g, s, old, name)
 		restore := provision.Step{ID: provision.StepID("restore/" + name), Kind: DNSRestore, Needs: needs, With: undoArgs(s, outputs),
 			Within: provision.Duration(2 * time.Minute), Expect: provision.Duration(2 * time.Second),

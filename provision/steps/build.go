@@ -24,6 +24,8 @@ type builder struct {
 	addresses map[string][]source           // by Server block: where each slot's addresses come from
 	proofs    map[string][]provision.StepID // by Server block: what must be done before DNS may name it
 	hooks     map[string][]provision.StepID // by target in Before: the user's steps that hold it back
+	pools     map[string]*pool              // by Server block, where not all of its servers are needed
+	at        string                        // the slot whose steps are being added, where the run can do without it
 }
 
 // source says which steps give a slot's addresses.
@@ -37,7 +39,8 @@ type source struct {
 // mistakes of the plan that only show as a graph: a circle of the user's own steps.
 func Build(plan provision.Plan, facts provision.Facts, run provision.RunID) (provision.Graph, error) {
 	b := &builder{plan: plan, facts: facts, run: run,
-		addresses: map[string][]source{}, proofs: map[string][]provision.StepID{}, hooks: map[string][]provision.StepID{}}
+		addresses: map[string][]source{}, proofs: map[string][]provision.StepID{}, hooks: map[string][]provision.StepID{},
+		pools: map[string]*pool{}}
 	b.graph = provision.Graph{Service: plan.Service, Region: facts.Region, Home: plan.Home, Purpose: "failover"}
 	for _, h := range plan.Hooks {
 		for _, before := range h.Before {
@@ -51,12 +54,26 @@ func Build(plan provision.Plan, facts provision.Facts, run provision.RunID) (pro
 	}
 	b.runHooks()
 	b.move()
+	b.rest()
 	return b.graph, b.graph.Check()
 }
 
 func (b *builder) add(s provision.Step) provision.StepID {
+	if b.at != "" {
+		s.Slot = b.at
+	}
 	b.graph.Steps = append(b.graph.Steps, s)
 	return s.ID
+}
+
+// step gives one that was added, to alter.
+func (b *builder) step(id provision.StepID) *provision.Step {
+	for i := range b.graph.Steps {
+		if b.graph.Steps[i].ID == id {
+			return &b.graph.Steps[i]
+		}
+	}
+	return nil
 }
 
 // heldBack adds the user's steps that say before = target.

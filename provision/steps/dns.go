@@ -14,14 +14,15 @@ import (
 const (
 	// DNSLower {zone old ttl} → {ttl}
 	DNSLower provision.Kind = "dns.lower"
-	// DNSMove {zone old name type ttl values lowered} → {moved_at stale_until ttl}
+	// DNSMove {zone old ttl values from} → {values moved_at stale_until ttl}; from: what an earlier move of the run put
 	DNSMove provision.Kind = "dns.move"
 	// DNSAgree {zone name type values name_servers settled} → {}: every authoritative server serves it, and with
 	// settled the provider itself has nothing on its way to them any more.
 	DNSAgree provision.Kind = "dns.agree"
 	// DNSResolvers {name type values resolvers} → {fresh stale}: what the plan's resolvers say. It never fails.
 	DNSResolvers provision.Kind = "dns.resolvers"
-	// DNSRestore {zone old name type ttl values} → {}: undo of DNSMove.
+	// DNSRestore {zone old ttl values from leave} → {values left}: undo of DNSMove. With leave, a set that someone else put
+	// since, and that names nothing of the run, stays.
 	DNSRestore provision.Kind = "dns.restore"
 )
 
@@ -73,50 +74,28 @@ func (b *builder) move() {
 }
 
 func (b *builder) moveRecord(z provision.Zone, r provision.Record, held []provision.StepID) {
-	facts := b.facts.Records[provision.RecordKey(z.FQDN(r), r.Type)]
 	name := trim(z.FQDN(r))
 	needs := append([]provision.StepID{}, held...)
-	values := provision.Arg{List: true}
-	var proven *provision.Server
 	for _, to := range r.To {
 		s, _ := b.plan.Server(to)
-		if s.Ready != nil {
-			proven = &s
-		}
 		needs = append(needs, b.proofs[to]...)
-		needs = append(needs, b.proveAgain(z, s, held)...)
-		for _, at := range b.addresses[to] {
-			out := at.v4
-			if r.Type == "AAAA" {
-				out = at.v6
-			}
-			values.Of = append(values.Of, out)
-			needs = append(needs, out.Step)
-		}
+		needs = append(needs, b.proveAgain("reprove/", z, s, held)...)
 	}
-	if len(r.To) == 0 {
-		values = provision.Lit(r.Values)
-	}
+	values := b.newValues(r)
 	lowered := recordID("lower", z, r)
 	if _, ok := b.graph.Step(lowered); ok {
 		needs = append(needs, lowered)
 	}
-	old := facts.Old
+	old := b.old(z, r)
 	old.Name, old.Type = z.FQDN(r), r.Type
 	move := b.add(provision.Step{
-		ID: recordID("move", z, r), Kind: DNSMove, Needs: unique(needs),
+		ID: recordID("move", z, r), Kind: DNSMove, Needs: unique(append(needs, outputsOf(values)...)),
 		With: map[string]provision.Arg{"zone": provision.Lit(z.Name), "old": provision.Lit(rrset(old)),
 			"ttl": provision.Lit(seconds(r.TTL)), "values": values},
 		Undo: provision.Undo{Kind: DNSRestore, Take: []string{"zone", "old", "ttl", "values"}}, Within: provision.Duration(2 * time.Minute), Expect: provision.Duration(2 * time.Second),
 		Say: provision.Say{Stage: provision.StageMove, Thing: name, Detail: fmt.Sprintf("%s %s → %s", r.Type, oldText(old), b.newText(r))},
 	})
-	agree := b.add(provision.Step{
-		ID: recordID("agree", z, r), Kind: DNSAgree, Needs: unique(append([]provision.StepID{move}, outputsOf(values)...)),
-		With: map[string]provision.Arg{"zone": provision.Lit(z.Name), "name": provision.Lit(z.FQDN(r)), "type": provision.Lit(r.Type),
-			"values": values, "name_servers": provision.Lit(facts.NameServers)},
-		Within: provision.Duration(z.Within), Expect: provision.Duration(10 * time.Second),
-		Say: provision.Say{Stage: provision.StageConfirm, Thing: name, Detail: "at " + strings.Join(facts.NameServers, ", ")},
-	})
+	agree := b.agree("agree", z, r, move, values)
 	if len(z.Resolvers) > 0 {
 		b.add(provision.Step{
 			ID: recordID("resolvers", z, r), Kind: DNSResolvers, Needs: unique(append([]provision.StepID{agree}, outputsOf(values)...)),
@@ -125,14 +104,80 @@ func (b *builder) moveRecord(z provision.Zone, r provision.Record, held []provis
 			Say: provision.Say{Stage: provision.StageConfirm, Thing: name, Detail: "what " + strings.Join(z.Resolvers, ", ") + " still hold"},
 		})
 	}
+	b.confirm("confirm", z, r, agree, values)
+}
+
+// join adds the move of a record from the first servers that were proven to all that were chosen in the end.
+func (b *builder) join(z provision.Zone, r provision.Record) {
+	name := trim(z.FQDN(r))
+	first := recordID("move", z, r)
+	needs := []provision.StepID{first}
+	for _, to := range r.To {
+		s, _ := b.plan.Server(to)
+		needs = append(needs, b.named(to, "agree", "confirm")...) // what is asked for the first set must be over before there is another
+		needs = append(needs, b.proveAgain("reprove-rest/", z, s, nil)...)
+	}
+	values := b.newValues(r)
+	was, _ := b.graph.Step(first)
+	with := map[string]provision.Arg{"values": values, "from": provision.From(first, "values")}
+	for _, k := range []string{"zone", "old", "ttl"} {
+		with[k] = was.With[k]
+	}
+	join := b.add(provision.Step{
+		ID: recordID("join", z, r), Kind: DNSMove, Needs: unique(append(needs, outputsOf(values)...)), With: with,
+		Undo:   provision.Undo{Kind: DNSRestore, Take: []string{"zone", "old", "ttl", "values", "from"}},
+		Within: provision.Duration(2 * time.Minute), Expect: provision.Duration(2 * time.Second),
+		Say: provision.Say{Stage: provision.StageMove, Thing: name, Detail: r.Type + " → all that are proven by then"},
+	})
+	b.confirm("join-confirm", z, r, b.agree("join-agree", z, r, join, values), values)
+}
+
+// newValues are the addresses that a record is given.
+func (b *builder) newValues(r provision.Record) provision.Arg {
+	if len(r.To) == 0 {
+		return provision.Lit(r.Values)
+	}
+	values := provision.Arg{List: true}
+	for _, to := range r.To {
+		of, _ := b.addressesOf(to, r.Type)
+		values.Of = append(values.Of, of...)
+	}
+	return values
+}
+
+// agree adds the wait for every name server to serve what was moved.
+func (b *builder) agree(verb string, z provision.Zone, r provision.Record, move provision.StepID, values provision.Arg) provision.StepID {
+	servers := b.nameServers(z, r)
+	return b.add(provision.Step{
+		ID: recordID(verb, z, r), Kind: DNSAgree, Needs: unique(append([]provision.StepID{move}, outputsOf(values)...)),
+		With: map[string]provision.Arg{"zone": provision.Lit(z.Name), "name": provision.Lit(z.FQDN(r)), "type": provision.Lit(r.Type),
+			"values": values, "name_servers": provision.Lit(servers)},
+		Within: provision.Duration(z.Within), Expect: provision.Duration(10 * time.Second),
+		Say: provision.Say{Stage: provision.StageConfirm, Thing: trim(z.FQDN(r)), Detail: "at " + strings.Join(servers, ", ")},
+	})
+}
+
+func (b *builder) nameServers(z provision.Zone, r provision.Record) []string {
+	return b.facts.Records[provision.RecordKey(z.FQDN(r), r.Type)].NameServers
+}
+
+// confirm adds the proof through the name, where a server's own proof is asked under it.
+func (b *builder) confirm(verb string, z provision.Zone, r provision.Record, agree provision.StepID, values provision.Arg) {
+	name := trim(z.FQDN(r))
+	var proven *provision.Server
+	for _, to := range r.To {
+		if s, _ := b.plan.Server(to); s.Ready != nil {
+			proven = &s
+		}
+	}
 	if proven == nil || !strings.HasPrefix(proven.Ready.URL, "https://"+name+"/") && !strings.HasPrefix(proven.Ready.URL, "https://"+name+":") && proven.Ready.URL != "https://"+name {
 		return
 	}
 	with := b.readyArgs(*proven)
-	with["name_servers"] = provision.Lit(facts.NameServers)
+	with["name_servers"] = provision.Lit(b.nameServers(z, r))
 	with["addresses"] = values
 	b.add(provision.Step{
-		ID: recordID("confirm", z, r), Kind: ServiceConfirm, Needs: unique(append([]provision.StepID{agree}, outputsOf(values)...)), With: with,
+		ID: recordID(verb, z, r), Kind: ServiceConfirm, Needs: unique(append([]provision.StepID{agree}, outputsOf(values)...)), With: with,
 		Within: provision.Duration(proven.Ready.Within), Expect: provision.Duration(2 * time.Second),
 		Say: provision.Say{Stage: provision.StageConfirm, Thing: name, Detail: "https through the name"},
 	})
@@ -141,22 +186,20 @@ func (b *builder) moveRecord(z provision.Zone, r provision.Record, held []provis
 // proveAgain adds one more proof of all slots at once where the first may have grown old by the time of the
 // move: while the slowest of several slots was waited for, or the user's own steps ran. What DNS will name must have
 // answered moments before.
-func (b *builder) proveAgain(z provision.Zone, s provision.Server, held []provision.StepID) []provision.StepID {
-	slots := b.addresses[s.Name]
-	if s.Ready == nil || len(held) == 0 && len(slots) < 2 {
+func (b *builder) proveAgain(verb string, z provision.Zone, s provision.Server, held []provision.StepID) []provision.StepID {
+	if s.Ready == nil || len(held) == 0 && len(b.addresses[s.Name]) < 2 {
 		return nil
 	}
-	id := provision.StepID("reprove/" + z.Name + "/" + s.Name)
+	id := provision.StepID(verb + z.Name + "/" + s.Name)
 	if _, ok := b.graph.Step(id); ok { // for another record of the zone
 		return []provision.StepID{id}
 	}
 	with, needs := b.readyArgs(s), append(slices.Clone(held), b.proofs[s.Name]...)
 	addresses := provision.Arg{List: true}
-	for _, at := range slots {
-		addresses.Of = append(addresses.Of, at.v4)
-		if b.wants(s.Name, "AAAA") {
-			addresses.Of = append(addresses.Of, at.v6)
-		}
+	addresses.Of, _ = b.addressesOf(s.Name, "A")
+	if b.wants(s.Name, "AAAA") {
+		more, _ := b.addressesOf(s.Name, "AAAA")
+		addresses.Of = append(addresses.Of, more...)
 	}
 	with["addresses"], with["successes"] = addresses, provision.Lit(1)
 	b.add(provision.Step{ID: id, Kind: ServiceProve, Volatile: true, Needs: unique(append(needs, outputsOf(addresses)...)), With: with,
@@ -189,7 +232,11 @@ func (b *builder) newText(r provision.Record) string {
 	}
 	n := 0
 	for _, to := range r.To {
-		n += len(b.addresses[to])
+		if p := b.pools[to]; p != nil {
+			n += p.server.Enough()
+		} else {
+			n += len(b.addresses[to])
+		}
 	}
 	if n == 1 {
 		return "the new address"

@@ -23,10 +23,8 @@ func (b *builder) runHooks() {
 		seen := map[string]bool{}
 		addressesOf := func(server string) provision.Arg {
 			a := provision.Arg{List: true}
-			for _, at := range b.addresses[server] {
-				a.Of = append(a.Of, at.v4)
-				needs = append(needs, at.v4.Step)
-			}
+			of, from := b.addressesOf(server, "A")
+			a.Of, needs = of, append(needs, from...)
 			return a
 		}
 		for i, w := range h.Run {

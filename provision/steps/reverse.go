@@ -28,6 +28,7 @@ func Reverse(g provision.Graph, events []provision.Event, run provision.RunID) p
 		}
 		restored[name] = true
 		with := undoArgs(s, outputs)
+		with["leave"] = provision.Lit(true) // a later run may have moved the name elsewhere: what is removed here is not named then
 		id := provision.StepID("restore/" + name)
 		restores = append(restores, id)
 		out.Steps = append(out.Steps, provision.Step{ID: id, Kind: DNSRestore, With: with, Within: provision.Duration(2 * time.Minute),
@@ -58,7 +59,16 @@ func Reverse(g provision.Graph, events []provision.Event, run provision.RunID) p
 	return out
 }
 
-// agreed waits, after a moved set was restored, until every name server serves the old one again: what they still
+// Inside reports whether nothing that a run has begun shows outside its region, but for TTLs: no name was moved and no
+// step of the user's own was run. Such a run may be undone and begun anew in another region.
+func Inside(g provision.Graph, events []provision.Event) bool {
+	_, touched := effects(events)
+	return !slices.ContainsFunc(g.Steps, func(s provision.Step) bool {
+		return touched[s.ID] && (s.Kind == DNSMove || s.Kind == HookRun)
+	})
+}
+
+// agreed waits, after a moved set was restored, until every name server serves what the provider holds: what they still
 // name must not be removed. moved is the step that is undone.
 func agreed(g provision.Graph, moved provision.Step, restore provision.StepID) (provision.Step, bool) {
 	for _, a := range g.Steps {
@@ -66,10 +76,10 @@ func agreed(g provision.Graph, moved provision.Step, restore provision.StepID) (
 			continue
 		}
 		with := maps.Clone(a.With)
-		with["values"] = provision.Lit(oldSet(moved).Values)
+		with["values"] = provision.Arg{List: true, Of: []provision.Output{{Step: restore, Name: "values"}}}
 		with["settled"] = provision.Lit(true) // the move itself may still be on its way to them
 		servers := strings.Join(provision.Values{"at": a.With["name_servers"].Is}.List("at"), ", ")
-		return provision.Step{ID: a.ID, Kind: DNSAgree, Needs: []provision.StepID{restore}, With: with, Within: a.Within, Expect: a.Expect,
+		return provision.Step{ID: provision.StepID(strings.TrimPrefix(string(a.ID), "join-")), Kind: DNSAgree, Needs: []provision.StepID{restore}, With: with, Within: a.Within, Expect: a.Expect,
 			Say: provision.Say{Stage: provision.StageRestore, Thing: a.Say.Thing, Detail: "until " + servers + " serve it"}}, true
 	}
 	return provision.Step{}, false
@@ -80,22 +90,39 @@ func effects(events []provision.Event) (map[provision.StepID]provision.Values, m
 	outputs := map[provision.StepID]provision.Values{}
 	touched := map[provision.StepID]bool{}
 	failed := map[provision.StepID]provision.Kind{}
+	kinds := map[provision.StepID]provision.Kind{} // clearing is of another
+	asked := map[provision.StepID]bool{}           // sent, as far as is known, and not answered yet
+	unsure := map[provision.StepID]bool{}          // something was sent whose fate is not known: it may show late
 	for _, e := range events {
 		switch e.Type {
 		case provision.StepIntent:
 			touched[e.Step] = true
+			if kinds[e.Step] == "" {
+				kinds[e.Step] = e.Kind
+			}
+			if e.Kind == kinds[e.Step] {
+				unsure[e.Step] = unsure[e.Step] || asked[e.Step]
+				asked[e.Step] = true
+			}
 			if kind, ok := failed[e.Step]; ok && kind == e.Kind { // another attempt; clearing one is of another kind
 				delete(outputs, e.Step)
 			}
-		case provision.StepDone, provision.StepFailed:
+		case provision.StepSent:
+			if e.Kind == kinds[e.Step] {
+				asked[e.Step] = false
+				unsure[e.Step] = unsure[e.Step] || e.Error != nil && e.Error.Class == provision.Unknown
+			}
+		case provision.StepDone, provision.StepFailed, provision.StepSkipped:
 			if delete(failed, e.Step); e.Type == provision.StepFailed {
 				failed[e.Step] = e.Kind
+				unsure[e.Step] = unsure[e.Step] || len(e.Out) == 0 // there was nothing by which to clear it away
 			}
 			if len(e.Out) > 0 {
 				outputs[e.Step], touched[e.Step] = e.Out, true
 			}
 		case provision.StepCleared: // what a later attempt makes has another id, which its answer will tell
 			delete(outputs, e.Step)
+			touched[e.Step] = unsure[e.Step] || asked[e.Step]
 		}
 	}
 	return outputs, touched

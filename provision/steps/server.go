@@ -43,6 +43,7 @@ const (
 // server adds everything of one Server block, from its groups to the proof of each slot.
 func (b *builder) server(s provision.Server) {
 	f := b.facts.Servers[s.Name]
+	s.Hedge = f.Hedge
 	cloud := provision.Lit(s.Cloud)
 	var needs []provision.StepID
 	with := map[string]provision.Arg{
@@ -75,7 +76,7 @@ func (b *builder) server(s provision.Server) {
 		groups = append(groups, b.tag(s.Name))
 	}
 	with["groups"] = provision.Lit(groups)
-	if s.Spread && s.Count > 1 {
+	if s.Spread && len(s.Slots()) > 1 {
 		id := b.add(provision.Step{
 			ID: provision.StepID("spread/" + s.Name), Kind: ServerGroupCreate,
 			With: map[string]provision.Arg{"cloud": cloud, "name": provision.Lit(b.tag(s.Name)), "policy": provision.Lit("anti-affinity")},
@@ -94,18 +95,28 @@ func (b *builder) server(s provision.Server) {
 		delivered = append(delivered, b.slot(s, f, slot, with, needs)...)
 	}
 	if len(s.Open) > 0 && !s.KeepSSH && s.Certificate != "" {
-		b.add(provision.Step{
+		id := b.add(provision.Step{
 			ID: provision.StepID("close/" + s.Name), Kind: GroupClose,
 			Needs:  append(delivered, groupID(s)),
 			With:   map[string]provision.Arg{"cloud": cloud, "group": provision.From(groupID(s), "id"), "port": provision.Lit(s.SSH.Port)},
 			Within: provision.Duration(2 * time.Minute), Expect: provision.Duration(expectMoment),
 			Say: provision.Say{Stage: provision.StageClose, Thing: s.Name, Detail: fmt.Sprintf("port %d, once the certificate is delivered", s.SSH.Port)},
 		})
+		if s.Pooled() { // once it is delivered to all that will have it
+			b.step(id).Quorum = &provision.Quorum{Want: len(s.Slots())}
+		}
+	}
+	if s.Pooled() {
+		b.enough(s)
 	}
 }
 
 // slot adds one server: create, address, identity, certificate, proof. It gives the delivery steps.
 func (b *builder) slot(s provision.Server, f provision.ServerFacts, slot string, common map[string]provision.Arg, needs []provision.StepID) []provision.StepID {
+	if s.Pooled() {
+		b.at = slot
+		defer func() { b.at = "" }()
+	}
 	with := maps.Clone(common)
 	with["name"], with["slot"] = provision.Lit(slot), provision.Lit(slot)
 	var ladder []map[string]provision.Arg

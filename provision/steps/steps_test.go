@@ -130,6 +130,45 @@ func TestBuild(t *testing.T) {
 	golden(t, "one", build(t, plan, facts))
 	plan, facts = fullPlan()
 	golden(t, "full", build(t, plan, facts))
+	plan, facts = fullPlan()
+	pooled(&plan, facts)
+	golden(t, "pool", build(t, plan, facts))
+}
+
+// pooled asks for three servers, of which two are enough at first, and for one more as a hedge.
+func pooled(plan *provision.Plan, facts provision.Facts) {
+	s := &plan.Servers[0]
+	s.Count, s.Need = 3, 2
+	f := facts.Servers[s.Name]
+	f.Hedge = 1
+	facts.Servers[s.Name] = f
+}
+
+// Undoing a run whose names moved twice puts back what was there before the first move, in place of either set.
+func TestReverseAndBackOfAJoin(t *testing.T) {
+	plan, facts := fullPlan()
+	pooled(&plan, facts)
+	g := build(t, plan, facts)
+	events := finished(t, g)
+	for what, out := range map[string]provision.Graph{"abandon": Reverse(g, events, run), "back": Back(g, events, run, true)} {
+		if err := out.Check(); err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+		n := 0
+		for _, s := range out.Steps {
+			if s.Kind != DNSRestore || s.Say.Thing != "collector.dripstat.com" {
+				continue
+			}
+			n++
+			old := provision.Values(mapOf(s.With["old"].Is))
+			if old.Text("type") == "A" && !slices.Contains(old.List("values"), "203.0.113.10") || s.With["from"].Is == nil || s.With["values"].Is == nil {
+				t.Errorf("%s: restored with %v", what, s.With)
+			}
+		}
+		if n != 2 {
+			t.Errorf("%s: %d restorations of A and AAAA", what, n)
+		}
+	}
 }
 
 // The same arguments give the same graph, and the journal gives the graph back as it was.
@@ -361,5 +400,37 @@ func TestReverseOfAnUnansweredAttempt(t *testing.T) {
 	}, run)
 	if len(rev.Steps) != 1 || rev.Steps[0].With["id"].Is != nil || rev.Steps[0].With["slot"].Is != "collector-1" {
 		t.Errorf("%+v", rev.Steps)
+	}
+}
+
+// What a failed attempt left and clearing removed is not looked for again; what may still show is.
+func TestReverseAfterClearing(t *testing.T) {
+	plan, facts := onePlan()
+	g := build(t, plan, facts)
+	const id = "server/web-1"
+	ev := func(typ provision.EventType, out provision.Values, err *provision.Error) provision.Event {
+		return provision.Event{Type: typ, Step: id, Kind: ServerCreate, Attempt: 1, Out: out, Error: err}
+	}
+	lost := &provision.Error{What: "reset", Class: provision.Unknown}
+	known := provision.Values{"id": "s1"}
+	cleared := []provision.Event{ev(provision.StepFailed, known, lost), ev(provision.StepCleared, nil, nil)}
+	for _, tt := range []struct {
+		name   string
+		before []provision.Event
+		after  []provision.Event
+		want   int
+	}{
+		{"answered, failed, cleared", []provision.Event{ev(provision.StepIntent, nil, nil), ev(provision.StepSent, nil, nil)}, cleared, 0},
+		{"refused, failed, cleared", []provision.Event{ev(provision.StepIntent, nil, nil), ev(provision.StepSent, nil, &provision.Error{What: "no", Class: provision.Transient})}, cleared, 0},
+		{"one was never answered", []provision.Event{ev(provision.StepIntent, nil, nil), ev(provision.StepIntent, nil, nil), ev(provision.StepSent, nil, nil)}, cleared, 1},
+		{"the fate of one is unknown", []provision.Event{ev(provision.StepIntent, nil, nil), ev(provision.StepSent, nil, lost), ev(provision.StepIntent, nil, nil), ev(provision.StepSent, nil, nil)}, cleared, 1},
+		{"there was nothing to clear by", []provision.Event{ev(provision.StepIntent, nil, nil), ev(provision.StepSent, nil, nil)},
+			[]provision.Event{ev(provision.StepFailed, nil, lost), ev(provision.StepCleared, nil, nil)}, 1},
+		{"and then tried again", []provision.Event{ev(provision.StepIntent, nil, nil), ev(provision.StepSent, nil, nil)}, append(slices.Clone(cleared), ev(provision.StepIntent, nil, nil)), 1},
+	} {
+		rev := Reverse(g, slices.Concat(tt.before, tt.after), run)
+		if len(rev.Steps) != tt.want {
+			t.Errorf("%s: %d steps, want %d", tt.name, len(rev.Steps), tt.want)
+		}
 	}
 }

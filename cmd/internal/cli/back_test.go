@@ -55,3 +55,25 @@ func TestBack(t *testing.T) {
 		}
 	}
 }
+
+// A run is undone after a later one has moved the name elsewhere: the name stays where it is, the servers go.
+func TestAbandonOfAnEarlierRun(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, nil)
+	b.must(exitDone, "--region", "ORD", "--sandbox", "--yes", "--json")
+	first := string(b.events()[0].Run)
+	b.must(exitDone, "--region", "IAD", "--sandbox", "--yes")
+	away := b.served().Values
+	b.must(exitDone, "abandon", first, "--yes")
+	if got := b.served().Values; !slices.Equal(got, away) {
+		t.Errorf("the name gives %v, wanted %v", got, away)
+	}
+	for _, s := range b.cloud.Snapshot().Servers {
+		if s.Region == "ORD" {
+			t.Errorf("%s is still in ORD", s.Name)
+		}
+	}
+	if out := b.err.String(); !strings.Contains(out, "where someone has pointed it since") {
+		t.Errorf("it does not say that the name was left alone\n%s", out)
+	}
+}

@@ -87,7 +87,7 @@ func (a *App) openBox(ctx context.Context, o *runOptions) (plan provision.Plan, 
 // oneEach makes do with one server a block: all servers would have the same address.
 func oneEach(plan provision.Plan) provision.Plan {
 	one := func(s provision.Server) provision.Server {
-		s.Count = 1
+		s.Count, s.Need, s.Hedge = 1, 1, 0
 		return s
 	}
 	servers := make([]provision.Server, len(plan.Servers))

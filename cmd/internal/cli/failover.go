@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 
 	"github.com/dripstat/failover/cmd/internal/view"
 	"github.com/dripstat/failover/provision"
+	"github.com/dripstat/failover/provision/journal"
 	"github.com/dripstat/failover/provision/openstack"
 	"github.com/dripstat/failover/provision/preflight"
 	"github.com/dripstat/failover/provision/steps"
@@ -43,36 +45,119 @@ func (o *runOptions) run(ctx context.Context) error {
 		return err
 	}
 	defer box.close()
-	site, facts, err := o.choose(ctx, plan, box)
+	regions, err := o.regions(plan)
 	if err != nil {
 		return err
 	}
-	defer site.close()
-	id := newRunID()
-	graph, err := steps.Build(site.plan, facts, id)
+	var refused []provision.Finding
+	var failed error
+	for i, region := range regions {
+		if i > 0 {
+			_, _ = fmt.Fprintf(a.Err, "\n%s cannot take it; trying %s\n\n", regions[i-1], region)
+		}
+		site, facts, err := o.survey(ctx, plan, region, box)
+		if err != nil {
+			return err
+		}
+		if facts.Refused() {
+			site.close()
+			refused = append(refused, facts.Findings...)
+			continue
+		}
+		next, err := o.attempt(ctx, site, facts, box, regions[i+1:], failed != nil)
+		site.close()
+		if !next {
+			return err
+		}
+		failed = err
+	}
+	if failed != nil {
+		if len(refused) > 0 && !o.shared.json {
+			view.WriteFindings(a.Err, a.look(a.Err), refused)
+		}
+		return failed
+	}
+	return o.refuse(plan, regions, refused)
+}
+
+// attempt shows the run to one region and performs it. It gives true, with how it ended, where it failed there, has
+// been undone, and another region is to be tried. again says that the operator has consented already.
+func (o *runOptions) attempt(ctx context.Context, site *site, facts provision.Facts, box *box, others []string, again bool) (bool, error) {
+	a := o.app
+	plan, id := site.plan, newRunID()
+	graph, err := steps.Build(plan, facts, id)
 	if err != nil {
-		return &exitError{code: exitUsage, err: err}
+		return false, &exitError{code: exitUsage, err: err}
 	}
 	head := view.Head{Service: plan.Service, Region: site.region, Home: plan.Home, Plan: planName(plan), Purpose: graph.Purpose, Sandbox: box != nil && !box.kept}
 	if o.dryRun {
 		o.showPlan(head, graph, facts)
-		return nil
+		return false, nil
 	}
-	if !o.yes {
-		view.WritePlan(a.Err, a.look(a.Err), head, graph, facts)
-		if err := a.consent(fmt.Sprintf("Start now? %s will serve from %s.", plan.Service, site.region)); err != nil {
-			return err
-		}
-	} else if !o.shared.json {
+	switch {
+	case o.yes && !o.shared.json:
 		view.WriteFindings(a.Err, a.look(a.Err), facts.Findings)
+	case o.yes:
+	default:
+		view.WritePlan(a.Err, a.look(a.Err), head, graph, facts)
+		if again {
+			break
+		}
+		question := fmt.Sprintf("Start now? %s will serve from %s", plan.Service, site.region)
+		if len(others) > 0 {
+			question += ", or where there is no room, from " + strings.Join(others, " or ")
+		}
+		if err := a.consent(question + "."); err != nil {
+			return false, err
+		}
 	}
 	st, err := a.runStore(plan, box, o.store)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer st.Close() //nolint:errcheck // every append was synced
 	st.merge(ctx)
-	return a.perform(ctx, performance{site: site, graph: graph, id: id, head: head, store: st, options: o.store, json: o.shared.json, findings: facts.Findings, planPath: planAt(plan)})
+	p := performance{site: site, graph: graph, id: id, head: head, store: st, options: o.store, json: o.shared.json, findings: facts.Findings, planPath: planAt(plan)}
+	err = a.perform(ctx, p)
+	if len(others) == 0 || !failedInside(ctx, p, err) {
+		return false, err
+	}
+	o.leave(ctx, p)
+	return true, err
+}
+
+// failedInside reports whether a run has failed, and nothing of it shows outside its region.
+func failedInside(ctx context.Context, p performance, err error) bool {
+	var e *exitError
+	if !errors.As(err, &e) || e.code != exitFailed {
+		return false
+	}
+	events, rerr := journal.Read(ctx, p.store.runs, p.graph.Service, p.id)
+	return rerr == nil && steps.Inside(p.graph, events)
+}
+
+// leaveTime bounds the undoing of a run before another region is tried: the outage goes on meanwhile.
+const leaveTime = 90 * time.Second
+
+// leave undoes what a run has made in a region that is given up for another.
+func (o *runOptions) leave(ctx context.Context, p performance) {
+	a := o.app
+	_, _ = fmt.Fprintf(a.Err, "\nNo name was moved. What run %s has made in %s is removed first:\n", p.id.Short(), p.site.region)
+	ctx, cancel := context.WithTimeout(ctx, leaveTime)
+	defer cancel()
+	events, err := journal.Read(ctx, p.store.runs, p.graph.Service, p.id)
+	if err == nil {
+		undo := steps.Reverse(p.graph, events, p.id)
+		if len(undo.Steps) == 0 {
+			return
+		}
+		head := p.head
+		head.Purpose = undo.Purpose
+		err = a.perform(ctx, performance{site: p.site, graph: undo, id: newRunID(), head: head, store: p.store, options: p.options, json: p.json, known: len(events), planPath: p.planPath})
+	}
+	if err != nil {
+		_, _ = fmt.Fprintf(a.Err, "not everything of run %s in %s is removed; later: failover abandon %s\n", p.id.Short(), p.site.region, p.id.Short())
+	}
 }
 
 func newRunID() provision.RunID {
@@ -127,36 +212,16 @@ func pick(a, b string) string {
 	return b
 }
 
-// choose runs preflight for the region that was asked for, or for each of the plan's until one can take it.
-func (o *runOptions) choose(ctx context.Context, plan provision.Plan, box *box) (*site, provision.Facts, error) {
-	regions := []string{o.region}
-	if o.region == "any" {
-		regions = nil
-		for _, r := range plan.Regions {
-			if r != plan.Home {
-				regions = append(regions, r)
-			}
-		}
-		if len(regions) == 0 {
-			return nil, provision.Facts{}, usage(`regions = ["ORD", "DFW"]`, "--region any needs regions in the plan besides home")
-		}
+// regions gives the one that was asked for, or with any those of the plan, in turn.
+func (o *runOptions) regions(plan provision.Plan) ([]string, error) {
+	if o.region != "any" {
+		return []string{o.region}, nil
 	}
-	var refused []provision.Finding
-	for i, region := range regions {
-		s, facts, err := o.survey(ctx, plan, region, box)
-		if err != nil {
-			return nil, facts, err
-		}
-		if !facts.Refused() {
-			return s, facts, nil
-		}
-		s.close()
-		if i < len(regions)-1 {
-			_, _ = fmt.Fprintf(o.app.Err, "%s cannot take it; trying %s\n", region, regions[i+1])
-		}
-		refused = append(refused, facts.Findings...)
+	regions := slices.DeleteFunc(slices.Clone(plan.Regions), func(r string) bool { return r == plan.Home })
+	if len(regions) == 0 {
+		return nil, usage(`regions = ["ORD", "DFW"]`, "--region any needs regions in the plan besides home")
 	}
-	return nil, provision.Facts{}, o.refuse(plan, regions, refused)
+	return regions, nil
 }
 
 // survey reads one region. An unknown region is a usage error that lists the known ones.

@@ -199,7 +199,7 @@ func (o *orphan) missing() provision.Plan {
 		for _, l := range o.found.Servers[s.Cloud] {
 			have[l.Slot] = true
 		}
-		plan.Servers[i].Count = 0
+		plan.Servers[i].Count, plan.Servers[i].Need, plan.Servers[i].Hedge = 0, 0, 0
 		for _, slot := range s.Slots() {
 			if !have[slot] {
 				plan.Servers[i].Count++
@@ -303,6 +303,11 @@ func (o *orphan) graph(ctx context.Context) (provision.Graph, []provision.Event,
 		r := &runOptions{app: o.app, shared: o.shared}
 		return provision.Graph{}, nil, facts, r.refuse(o.plan, []string{o.site.region}, facts.Findings)
 	}
+	for _, s := range o.site.plan.Servers { // its slots are the run's, whatever is missing of them
+		f := facts.Servers[s.Name]
+		f.Hedge = s.Hedge
+		facts.Servers[s.Name] = f
+	}
 	g, err := steps.Build(o.site.plan, facts, o.found.Run)
 	if err != nil {
 		return g, nil, facts, &exitError{code: exitUsage, err: err}
@@ -326,7 +331,7 @@ func (o *orphan) remains(ctx context.Context) (provision.Graph, []provision.Even
 		facts.Certificates[c.Name] = provision.CertificateFacts{}
 	}
 	for _, s := range o.site.plan.Servers {
-		f := provision.ServerFacts{}
+		f := provision.ServerFacts{Hedge: s.Hedge}
 		if s.FloatingIP != "" {
 			f.Floating = &provision.Network{Name: s.FloatingIP}
 		}

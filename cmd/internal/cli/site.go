@@ -139,6 +139,7 @@ func (s *site) sources() preflight.Sources {
 func (s *site) handlers(run provision.RunID) map[provision.Kind]engine.Handler {
 	prove := &verify.Prove{Dial: s.dial}
 	m := map[provision.Kind]engine.Handler{
+		steps.SlotsChoose:        engine.Choose{},
 		steps.LoginCreate:        deliver.LoginCreate{Keeper: s.keeper},
 		steps.CertificateFetch:   deliver.CertificateFetch{Keeper: s.keeper},
 		steps.CertificateDeliver: &deliver.Deliver{Keeper: s.keeper, Dial: s.dial, Jump: s.app.jump},

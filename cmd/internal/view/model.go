@@ -6,6 +6,7 @@ package view
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/dripstat/failover/provision"
@@ -19,6 +20,7 @@ const (
 	running
 	done
 	failed
+	spared // its slot was given up: others were enough
 )
 
 // row is one thing on the screen: a server through all its stages, a name, a certificate.
@@ -110,7 +112,27 @@ func (m *Model) Add(e provision.Event) {
 		if e.Final {
 			s.state, s.ended = failed, e.Time
 		}
+	case provision.StepSkipped:
+		s.state, s.ended, s.seen = spared, e.Time, ""
 	}
+}
+
+// lost says how a slot was given up: failed, spared, or waiting where it was not.
+func (m *Model) lost(slot string) (state, *step) {
+	var how state
+	var why *step
+	for _, s := range m.Graph.Steps {
+		if slot == "" || s.Slot != slot {
+			continue
+		}
+		switch st := m.steps[s.ID]; {
+		case st.state == failed && !s.Clears:
+			return failed, st
+		case st.state == spared, s.Clears && st.state != waiting: // all of it may have been done by then
+			how, why = spared, st
+		}
+	}
+	return how, why
 }
 
 // ready reports whether all that a step needs is done.
@@ -149,16 +171,25 @@ func (m *Model) AtWork() (id provision.StepID, what string, since time.Time, ok 
 
 // rowState folds the steps of a row: what is under way counts most.
 func (m *Model) rowState(r *row) (state, *step) {
-	var last *step
+	var last, given *step
 	all := true
 	for _, id := range r.steps {
 		s := m.steps[id]
-		if s.state == failed {
+		switch s.state {
+		case failed:
 			return failed, s
+		case spared:
+			given = s
 		}
 	}
 	for _, id := range r.steps {
 		s := m.steps[id]
+		if s.Clears && s.state == waiting { // most never begin
+			continue
+		}
+		if given != nil && !s.Clears {
+			continue
+		}
 		if s.state == running || s.state == waiting && m.ready(s) && m.Ended.IsZero() {
 			return running, s
 		}
@@ -168,7 +199,10 @@ func (m *Model) rowState(r *row) (state, *step) {
 			all = false
 		}
 	}
-	if all {
+	if given != nil && last == nil {
+		return spared, given
+	}
+	if all || last != nil && last.Say.Stage == provision.StageConfirm { // a name that serves is shown, though more may join
 		return done, last
 	}
 	return waiting, last
@@ -220,6 +254,9 @@ func (m *Model) servers() []server {
 		if s.Kind != "server.create" || st.out == nil {
 			continue
 		}
+		if how, _ := m.lost(s.Slot); how != waiting {
+			continue
+		}
 		sv := server{slot: s.Say.Thing, address: st.out.Text("ipv4"), flavor: st.out.Text("flavor")}
 		if sv.address == "" {
 			sv.address = st.out.Text("address")
@@ -247,7 +284,15 @@ func (m *Model) moves() []move {
 			continue
 		}
 		st := m.steps[s.ID]
-		mv := move{name: s.Say.Thing, done: st.state == done, lost: s.Undo.Kind == "dns.release"}
+		if s.With["from"].Of != nil { // the others join what was moved already
+			for i := range out {
+				if st.state == done && out[i].id == strings.Replace(string(s.ID), "join/", "move/", 1) {
+					out[i].values = st.out.List("values")
+				}
+			}
+			continue
+		}
+		mv := move{id: string(s.ID), name: s.Say.Thing, done: st.state == done, lost: s.Undo.Kind == "dns.release"}
 		if old, ok := s.With["old"].Is.(map[string]any); ok {
 			mv.old = provision.Values(old).List("values")
 			mv.typ, _ = old["type"].(string)
@@ -263,6 +308,7 @@ func (m *Model) moves() []move {
 }
 
 type move struct {
+	id           string
 	name, typ    string
 	old, values  []string
 	moved, stale time.Time

@@ -20,11 +20,13 @@ type Plain struct {
 	mu   sync.Mutex
 	m    *Model
 	said map[provision.StepID]string // the last error of a step that was shown
+	// slots that were said to be given up
+	spared map[string]bool
 }
 
 // NewPlain gives the view of a run that is about to begin.
 func NewPlain(out io.Writer, look *Look, h Head, m *Model) *Plain {
-	return &Plain{out: out, look: look, head: h, m: m, said: map[provision.StepID]string{}}
+	return &Plain{out: out, look: look, head: h, m: m, said: map[provision.StepID]string{}, spared: map[string]bool{}}
 }
 
 // Tell writes what changed.
@@ -51,6 +53,11 @@ func (p *Plain) Tell(e provision.Event) {
 	case provision.StepCleared:
 		if s != nil && s.Undo.Kind != "" {
 			line("%s: what the attempt left is removed", e.Step)
+		}
+	case provision.StepSkipped:
+		if s != nil && !p.spared[s.Slot] { // a line for each slot is enough
+			p.spared[s.Slot] = true
+			line("%s: given up: %s", s.Slot, e.Message)
 		}
 	case provision.Stopping:
 		line("stopping: nothing new is begun")

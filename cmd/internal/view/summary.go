@@ -34,6 +34,7 @@ func WriteSummary(w io.Writer, l *Look, h Head, m *Model) {
 	}
 	fmt.Fprintln(&b, l.sides(title, l.bold.Render(total)))
 	l.servers(&b, m)
+	l.without(&b, m)
 	var ps []string
 	for _, p := range m.phases() {
 		ps = append(ps, p.Name+" "+took(p.Took))
@@ -90,6 +91,17 @@ func (l *Look) servers(b *strings.Builder, m *Model) {
 	}
 }
 
+// without names the servers that failed where the others were enough.
+func (l *Look) without(b *strings.Builder, m *Model) {
+	told := map[string]bool{}
+	for _, s := range m.Graph.Steps {
+		if how, why := m.lost(s.Slot); how == failed && !told[s.Slot] && m.Outcome == provision.OutcomeDone {
+			told[s.Slot] = true
+			fmt.Fprintf(b, "  %s\n", l.wrap("  ", l.alert.Render("without "+s.Slot)+": "+why.err.Error()))
+		}
+	}
+}
+
 // ways says what to type next.
 func (l *Look) ways(b *strings.Builder, h Head, m *Model) {
 	run := m.Run.Short()
@@ -131,7 +143,7 @@ func WriteOpen(w io.Writer, l *Look, m *Model) {
 		name = max(name, min(plainWidth(r.thing), 30))
 	}
 	for _, r := range m.rows {
-		if s, _ := m.rowState(r); s != done {
+		if s, _ := m.rowState(r); s != done && s != spared {
 			_, _ = fmt.Fprintln(w, l.row(m, r, m.Ended, name))
 		}
 	}

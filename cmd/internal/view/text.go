@@ -51,9 +51,9 @@ func utf8Locale() bool {
 
 // icon of a row's state.
 func (l *Look) icon(s state) string {
-	set := []string{"·", "▸", "✓", "✗"}
+	set := []string{"·", "▸", "✓", "✗", "–"}
 	if !l.unicode {
-		set = []string{".", ">", "+", "x"}
+		set = []string{".", ">", "+", "x", "-"}
 	}
 	switch s {
 	case done:

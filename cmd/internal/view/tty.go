@@ -223,6 +223,8 @@ func (l *Look) doing(st state, s *step) string {
 	switch st {
 	case done:
 		return l.past(s)
+	case spared:
+		return l.dim.Render("not needed")
 	case failed:
 		return l.bad.Render(strings.TrimPrefix(s.err.Error(), string(s.ID)+": "))
 	}
@@ -252,6 +254,9 @@ func (s *step) verb() string {
 
 // past says what was reached.
 func (l *Look) past(s *step) string {
+	if s.Clears {
+		return "removed, it is not needed"
+	}
 	switch s.Kind {
 	case "service.prove":
 		if at := strings.Fields(s.out.Text("proven")); len(at) > 3 {
@@ -262,10 +267,19 @@ func (l *Look) past(s *step) string {
 		return "up at " + s.out.Text("address")
 	case "dns.move":
 		return "moved to " + strings.Join(s.out.List("values"), ", ")
+	case "dns.restore":
+		if left, _ := s.out["left"].(bool); left {
+			return "left at " + strings.Join(s.out.List("values"), ", ") + ", where someone has pointed it since"
+		}
 	case "service.confirm":
 		return "serves through its public name"
 	case "dns.agree":
 		return "every name server agrees"
+	case "slots.choose":
+		if list := s.out.List(provision.Chosen); len(list) < 6 {
+			return strings.Join(list, ", ")
+		}
+		return fmt.Sprintf("%d are chosen", len(s.out.List(provision.Chosen)))
 	}
 	return s.Say.Detail
 }
@@ -276,7 +290,7 @@ func (m *Model) next() string {
 	for _, stage := range provision.Stages {
 		n, left := 0, 0
 		for _, s := range m.steps {
-			if s.Say.Stage == stage {
+			if s.Say.Stage == stage && !s.Clears {
 				n++
 				if s.state == waiting && !m.ready(s) {
 					left++
