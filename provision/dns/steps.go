@@ -197,7 +197,8 @@ type Agree struct {
 	Ask func(ctx context.Context, server, name, typ string) (provision.RRset, error)
 
 	mu    sync.Mutex
-	asked map[string]word // what the provider last said, by record
+	asked map[string]word      // what the provider last said, by record
+	since map[string]time.Time // since when all agree
 }
 
 // providerEvery spaces the questions to the provider; name servers are asked far more often.
@@ -216,6 +217,7 @@ func (a *Agree) Check(ctx context.Context, _ provision.Step, in provision.Values
 		Values      []string `json:"values"`
 		NameServers []string `json:"name_servers"`
 		Settled     bool     `json:"settled"`
+		Hold        int      `json:"hold"` // seconds
 	}
 	if err := in.Decode(&w); err != nil {
 		return provision.Status{}, err
@@ -260,10 +262,31 @@ func (a *Agree) Check(ctx context.Context, _ provision.Step, in provision.Values
 			return st, err
 		}
 	}
+	if left := a.holding(provision.RecordKey(w.Name, w.Type), n == len(agreed), time.Duration(w.Hold)*time.Second); n == len(agreed) && left > 0 {
+		return provision.Status{State: provision.Working, Again: time.Second,
+			Seen: fmt.Sprintf("all agree; they are watched for %d s, since what was moved was never seen there and may come late", w.Hold)}, nil
+	}
 	if n == len(agreed) {
 		return provision.Status{State: provision.Done, Out: provision.Values{"servers": n, "agreed_at": time.Now().UTC().Format(time.RFC3339Nano)}}, nil
 	}
 	return a.settling(ctx, w.Zone, w.Name, w.Type, fmt.Sprintf("%d of %d agree; %s", n, len(agreed), seen))
+}
+
+// holding gives for how long all must go on agreeing; the time begins anew when one does not.
+func (a *Agree) holding(key string, all bool, hold time.Duration) time.Duration {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.since == nil {
+		a.since = map[string]time.Time{}
+	}
+	if !all {
+		delete(a.since, key)
+		return hold
+	}
+	if a.since[key].IsZero() {
+		a.since[key] = time.Now()
+	}
+	return hold - time.Since(a.since[key])
 }
 
 // finished asks the provider whether anything of the record is still on its way to the name servers: they may

@@ -241,3 +241,30 @@ func TestAgreeAsksTheProvider(t *testing.T) {
 		}
 	})
 }
+
+// With hold, name servers that agree are watched for that long, and the time begins anew when one of them gives something else.
+func TestAgreeHolds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		a := &Agree{Zones: Zones{"public": &zone{}}, Ask: func(context.Context, string, string, string) (provision.RRset, error) {
+			if d := time.Since(began); d > 20*time.Second && d < 25*time.Second { // what was on its way comes late
+				return set(60, "198.51.100.1"), nil
+			}
+			return set(60, "203.0.113.10"), nil
+		}}
+		in := provision.Values{"zone": "public", "name": "www.shop.test.", "type": "A", "values": []string{"203.0.113.10"}, "name_servers": []string{"ns"}, "hold": 60}
+		for {
+			st, err := a.Check(t.Context(), provision.Step{}, in)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if st.State == provision.Done {
+				break
+			}
+			time.Sleep(st.Again)
+		}
+		if took := time.Since(began); took < 85*time.Second || took > 87*time.Second {
+			t.Errorf("done after %s", took)
+		}
+	})
+}

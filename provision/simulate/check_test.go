@@ -61,8 +61,8 @@ func (w *world) checkRecord(p *process, snap sandbox.Snapshot, name string, old 
 			}
 			slots[s.Metadata[provision.TagSlot]] = true
 		}
-		if len(slots) != w.plan.Servers[0].Count || len(values) != len(slots) {
-			w.wrong("%s holds neither the old nor the new set for %s: %d of %d", where, name, len(values), w.plan.Servers[0].Count)
+		if s := w.plan.Servers[0]; len(slots) < s.Enough() || len(slots) > s.Count || len(values) != len(slots) {
+			w.wrong("%s holds neither the old nor a new set for %s: %d of %d", where, name, len(values), s.Count)
 		}
 	}
 	_ = p
@@ -96,12 +96,33 @@ func (w *world) checkHome() {
 	time.Sleep(time.Minute)
 	snap := w.box.Snapshot()
 	w.checkOld(snap, "home again")
+	w.checkSlots(snap, "home again, of which none was to be removed,")
+}
+
+// checkSlots: one server in each slot, or where not all are needed, in enough of them; it gives those that are there.
+func (w *world) checkSlots(snap sandbox.Snapshot, when string) []sandbox.ServerState {
 	ours := w.ours(snap)
-	for _, slot := range w.plan.Servers[0].Slots() {
-		if n := len(ours[slot]); n != 1 {
-			w.wrong("home again with %d servers of one slot, of which none was to be removed", n)
+	block := w.plan.Servers[0]
+	var out []sandbox.ServerState
+	for _, slot := range block.Slots() {
+		if n := len(ours[slot]); n == 0 && block.Pooled() {
+			continue
+		} else if n != 1 {
+			w.wrong("%s with %d servers for one slot", when, n)
+			continue
 		}
+		if s := ours[slot][0]; s.Status != "ACTIVE" {
+			w.wrong("%s with a server in %s", when, s.Status)
+		}
+		out = append(out, ours[slot][0])
 	}
+	if n := len(out); n < block.Enough() || n > block.Count {
+		w.wrong("%s with %d servers, where %d to %d are wanted", when, n, block.Enough(), block.Count)
+	}
+	if n := len(snap.FloatingIPs); block.FloatingIP != "" && n != len(out) {
+		w.wrong("%s with %d floating addresses for %d servers", when, n, len(out))
+	}
+	return out
 }
 
 func addressText(a string) string {
@@ -169,23 +190,15 @@ func (w *world) ours(snap sandbox.Snapshot) map[string][]sandbox.ServerState {
 func (w *world) checkDone() {
 	time.Sleep(time.Minute) // what was on the wire has arrived, and the name servers lag no more
 	snap := w.box.Snapshot()
-	ours := w.ours(snap)
+	there := w.checkSlots(snap, "done")
 	var want []string
-	for _, slot := range w.plan.Servers[0].Slots() {
-		if n := len(ours[slot]); n != 1 {
-			w.wrong("done with %d servers for one slot", n)
-			continue
-		}
-		s := ours[slot][0]
-		if s.Status != "ACTIVE" {
-			w.wrong("done with a server in %s", s.Status)
-		}
+	for _, s := range there {
 		want = append(want, s.Addresses...)
 	}
 	for name := range w.old {
 		for where, sets := range map[string][]sandbox.RRset{"designate": snap.Designate, "the name server": snap.Served} {
 			have := valuesOf(sets, name)
-			if len(have) != w.plan.Servers[0].Count {
+			if len(have) != len(there) {
 				w.wrong("done, but %s holds %d addresses for %s", where, len(have), name)
 			}
 			for _, a := range have {

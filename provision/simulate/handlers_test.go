@@ -41,12 +41,13 @@ func (p *process) handlers(id provision.RunID) (map[provision.Kind]engine.Handle
 		return c, err
 	}}
 	m := map[provision.Kind]engine.Handler{
-		steps.DNSLower:   dns.Lower(zones),
-		steps.DNSMove:    dns.Move(zones),
-		steps.DNSRestore: dns.Restore(zones),
-		steps.DNSExpire:  dns.Expire{},
-		steps.DNSAgree:   &dns.Agree{Zones: zones, Ask: p.ask},
-		steps.HookRun:    &once{p: p, name: "hook", fails: 30},
+		steps.SlotsChoose: engine.Choose{},
+		steps.DNSLower:    dns.Lower(zones),
+		steps.DNSMove:     dns.Move(zones),
+		steps.DNSRestore:  dns.Restore(zones),
+		steps.DNSExpire:   dns.Expire{},
+		steps.DNSAgree:    &dns.Agree{Zones: zones, Ask: p.ask},
+		steps.HookRun:     &once{p: p, name: "hook", fails: 30},
 	}
 	if w.crypto {
 		prove := &verify.Prove{Dial: p.dial}

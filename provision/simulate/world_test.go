@@ -112,6 +112,9 @@ func (w *world) declare() []sandbox.Record {
 	r := w.rng
 	s := provision.Server{Name: "web", Cloud: "main", Count: 1 + r.IntN(3), Spread: r.IntN(3) == 0, Timeout: 90 * time.Second,
 		SSH: provision.SSH{User: "debian", Port: 22}}
+	if d := w.dice("pool"); d.IntN(3) == 0 { // not all of them are needed
+		s.Need, s.Hedge = 1+d.IntN(s.Count), d.IntN(2)
+	}
 	if r.IntN(2) == 0 {
 		s.FloatingIP = "public"
 	}
@@ -185,7 +188,7 @@ func (w *world) survey(ctx context.Context) error {
 	if len(inv.Images["web"]) == 0 || len(inv.Flavors) < 3 {
 		return fmt.Errorf("the sandbox offers too little: %+v", inv.Unread)
 	}
-	sf := provision.ServerFacts{Image: inv.Images["web"][0], UserData: []byte("#cloud-config\n")}
+	sf := provision.ServerFacts{Image: inv.Images["web"][0], UserData: []byte("#cloud-config\n"), Hedge: w.plan.Servers[0].Hedge}
 	network := "public"
 	if w.plan.Servers[0].FloatingIP != "" {
 		network = "private"

@@ -40,20 +40,16 @@ func Back(g provision.Graph, events []provision.Event, run provision.RunID, remo
 			Within: provision.Duration(2 * time.Minute), Expect: provision.Duration(2 * time.Second),
 			Say: provision.Say{Stage: provision.StageRestore, Thing: s.Say.Thing, Detail: "to " + oldText(old)}}
 		out.Steps = append(out.Steps, restore)
-		agree, since := provision.StepID("agree/"+name), provision.From(restore.ID, "moved_at")
-		if was, ok := g.Step(agree); ok {
-			out.Steps = append(out.Steps, provision.Step{ID: agree, Kind: DNSAgree, Needs: []provision.StepID{restore.ID},
-				With: map[string]provision.Arg{"zone": was.With["zone"], "name": was.With["name"], "type": was.With["type"],
-					"name_servers": was.With["name_servers"], "values": provision.Lit(old.Values), "settled": provision.Lit(true)},
-				Within: was.Within, Expect: was.Expect, Say: was.Say})
-			since = provision.From(agree, "agreed_at") // until then a name server may have given the former answer
-		} else {
-			agree = restore.ID
+		last, since := restore.ID, provision.From(restore.ID, "moved_at")
+		if agree, ok := agreed(g, events, s, restore.ID); ok {
+			agree.Say.Stage = provision.StageConfirm
+			out.Steps = append(out.Steps, agree)
+			last, since = agree.ID, provision.From(agree.ID, "agreed_at") // until then a name server may have given the former answer
 		}
 		ttl, _ := s.With["ttl"].Is.(float64) // the journal's JSON gives numbers as float64
 		wait := time.Duration(ttl) * time.Second
 		expire := provision.StepID("drain/" + name)
-		out.Steps = append(out.Steps, provision.Step{ID: expire, Kind: DNSExpire, Needs: unique([]provision.StepID{agree, restore.ID}),
+		out.Steps = append(out.Steps, provision.Step{ID: expire, Kind: DNSExpire, Needs: unique([]provision.StepID{last, restore.ID}),
 			With:   map[string]provision.Arg{"since": since, "ttl": provision.Lit(ttl)},
 			Within: provision.Duration(wait + time.Minute), Expect: provision.Duration(wait),
 			Say: provision.Say{Stage: provision.StageDrain, Thing: s.Say.Thing, Detail: fmt.Sprintf("%s, until no resolver holds the replacements' addresses", wait)}})

@@ -33,7 +33,7 @@ func Reverse(g provision.Graph, events []provision.Event, run provision.RunID) p
 		restores = append(restores, id)
 		out.Steps = append(out.Steps, provision.Step{ID: id, Kind: DNSRestore, With: with, Within: provision.Duration(2 * time.Minute),
 			Expect: provision.Duration(2 * time.Second), Say: provision.Say{Stage: provision.StageRestore, Thing: s.Say.Thing, Detail: "to " + oldText(oldSet(s))}})
-		if agree, ok := agreed(g, s, id); ok {
+		if agree, ok := agreed(g, events, s, id); ok {
 			restores = append(restores, agree.ID)
 			out.Steps = append(out.Steps, agree)
 		}
@@ -68,18 +68,29 @@ func Inside(g provision.Graph, events []provision.Event) bool {
 	})
 }
 
+// late is how long after a restoration a name server may still come to give what was moved before, where it was never
+// seen to: a change that a provider calls done can take that long to each of its servers.
+const late = time.Minute
+
 // agreed waits, after a moved set was restored, until every name server serves what the provider holds: what they still
-// name must not be removed. moved is the step that is undone.
-func agreed(g provision.Graph, moved provision.Step, restore provision.StepID) (provision.Step, bool) {
+// name must not be removed. moved is the step that is undone. Where the name servers were never seen to agree on what it
+// moved, that may still be on its way to them.
+func agreed(g provision.Graph, events []provision.Event, moved provision.Step, restore provision.StepID) (provision.Step, bool) {
 	for _, a := range g.Steps {
 		if moved.Kind != DNSMove || a.Kind != DNSAgree || !slices.Contains(a.Needs, moved.ID) {
 			continue
 		}
 		with := maps.Clone(a.With)
 		with["values"] = provision.Arg{List: true, Of: []provision.Output{{Step: restore, Name: "values"}}}
-		with["settled"] = provision.Lit(true) // the move itself may still be on its way to them
+		with["settled"] = provision.Lit(true)
+		within := time.Duration(a.Within)
+		if !slices.ContainsFunc(events, func(e provision.Event) bool { return e.Type == provision.StepDone && e.Step == a.ID }) {
+			with["hold"] = provision.Lit(seconds(late))
+			within += late
+		}
 		servers := strings.Join(provision.Values{"at": a.With["name_servers"].Is}.List("at"), ", ")
-		return provision.Step{ID: provision.StepID(strings.TrimPrefix(string(a.ID), "join-")), Kind: DNSAgree, Needs: []provision.StepID{restore}, With: with, Within: a.Within, Expect: a.Expect,
+		return provision.Step{ID: provision.StepID(strings.TrimPrefix(string(a.ID), "join-")), Kind: DNSAgree, Needs: []provision.StepID{restore}, With: with,
+			Within: provision.Duration(within), Expect: a.Expect,
 			Say: provision.Say{Stage: provision.StageRestore, Thing: a.Say.Thing, Detail: "until " + servers + " serve it"}}, true
 	}
 	return provision.Step{}, false
