@@ -249,3 +249,22 @@ func TestUpdate(t *testing.T) {
 		t.Error("an empty non-terminal is no NXDOMAIN")
 	}
 }
+
+// A name server that lags takes over what is there when its time comes, not what was there in between.
+func TestLaggingServerSkipsWhatIsHistory(t *testing.T) {
+	key, began := rrKey{"www.shop.test.", "A"}, time.Now()
+	at := func(s int) time.Time { return began.Add(time.Duration(s) * time.Second) }
+	z := &zone{served: map[rrKey]rrData{key: {60, []string{"old"}}}, changes: []*change{
+		{key: key, data: &rrData{60, []string{"new"}}, active: at(3), serve: at(8)},
+		{key: key, data: &rrData{60, []string{"old"}}, active: at(7), serve: at(12)},
+		{key: key, data: &rrData{60, []string{"newer"}}, active: at(9), serve: at(14)},
+	}}
+	for s, want := range []string{7: "old", 8: "old", 13: "old", 14: "newer"} {
+		if want == "" {
+			continue
+		}
+		if z.settle(at(s)); z.served[key].values[0] != want {
+			t.Errorf("after %d s it serves %v, not %s", s, z.served[key].values, want)
+		}
+	}
+}

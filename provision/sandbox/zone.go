@@ -184,7 +184,8 @@ func (c *Cloud) submit(z *zone, key rrKey, data *rrData, now time.Time, designat
 	return ch
 }
 
-// settle serves what is due, in the order of the due times.
+// settle serves what is due, in the order of the due times. A name server takes the zone over as it is at that
+// moment: of a record that was changed once more meanwhile it never sees what was in between.
 func (z *zone) settle(now time.Time) {
 	due := slices.Clone(z.changes)
 	due = slices.DeleteFunc(due, func(ch *change) bool { return ch.stuck || now.Before(ch.serve) })
@@ -193,18 +194,23 @@ func (z *zone) settle(now time.Time) {
 		if ch.served {
 			continue
 		}
-		if ch.data == nil {
+		latest := ch
+		for _, newer := range z.changes[slices.Index(z.changes, ch):] {
+			if newer.key == ch.key && !newer.stuck && !newer.active.After(ch.serve) {
+				latest = newer
+			}
+		}
+		if latest.data == nil {
 			delete(z.served, ch.key)
 		} else {
-			z.served[ch.key] = *ch.data
+			z.served[ch.key] = *latest.data
 		}
 		for _, older := range z.changes { // one that was stuck must not come back over a newer one
-			if older == ch {
+			older.served = older.served || older.key == ch.key
+			if older == latest {
 				break
 			}
-			older.served = older.served || older.key == ch.key
 		}
-		ch.served = true
 		z.serial = max(z.serial+1, uint32(ch.serve.Unix()))
 	}
 	z.changes = slices.DeleteFunc(z.changes, func(ch *change) bool { return ch.served })

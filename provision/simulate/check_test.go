@@ -32,7 +32,7 @@ func (w *world) permitted(p *process, c class) {
 
 // fenced checks, as a change leaves the process, that it holds the lease.
 func (w *world) fenced(p *process, c class) {
-	if h := w.store.holder(); h.PID != p.n || !time.Now().Before(h.Expires) {
+	if !p.disk.holds(p) || w.team != nil && w.team.require && !w.team.holds(p) {
 		w.wrong("%s was sent without the lease", c.what)
 	}
 }
@@ -213,7 +213,7 @@ func (w *world) checkDone() {
 // checkLedTo: the run ended, or will go no further; whatever is there is what its journal leads to.
 func (w *world) checkLedTo() {
 	snap := w.box.Snapshot()
-	led, err := w.leads(w.store.read(journal.Key(service, w.run)))
+	led, err := w.leads(w.journaled(journal.Key(service, w.run)))
 	if err != nil {
 		w.wrong("the journal cannot be read: %v", err)
 		return

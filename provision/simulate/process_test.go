@@ -11,19 +11,24 @@ import (
 	"github.com/dripstat/failover/provision/engine"
 	"github.com/dripstat/failover/provision/journal"
 	"github.com/dripstat/failover/provision/lock"
+	"github.com/dripstat/failover/provision/store"
+	"github.com/dripstat/failover/provision/store/mirror"
 )
 
 // process is one failover on one machine, from its start to its end or its death. Nothing of it survives but
 // what it wrote to the store and sent to the cloud.
 type process struct {
-	w     *world
-	n     int
-	host  string
-	ctx   context.Context //nolint:containedctx // the life of the process itself
-	kill  context.CancelFunc
-	disk  *disk
-	held  func() error
-	known int // events of the run that is turned around
+	w    *world
+	n    int
+	host string
+	ctx  context.Context //nolint:containedctx // the life of the process itself
+	kill context.CancelFunc
+	disk *disk
+	runs journal.Store // where journals are
+	// Where there is a team:
+	mirror *mirror.Store
+	team   *shared
+	known  int // events of the run that is turned around
 	// purpose of the graph, once it is known
 	purpose string
 
@@ -46,7 +51,7 @@ func (w *world) spawn(host string) *process {
 	w.mu.Unlock()
 	p := &process{w: w, n: n, host: host, intents: map[provision.StepID]provision.Kind{}, proven: map[string]time.Time{}}
 	p.ctx, p.kill = context.WithCancel(context.Background())
-	p.disk = &disk{memory: w.store, p: p}
+	p.disk = &disk{memory: w.at(host), p: p}
 	if r := w.dice("life"); !calm {
 		if r.IntN(2) == 0 {
 			p.dies = 1 + r.IntN(pick(r, 12, 60, 200))
@@ -99,9 +104,7 @@ var errLocked = errors.New("locked")
 
 // perform does what the command line does with a graph: lease, journal, engine, end.
 func (p *process) perform(g provision.Graph, id provision.RunID, resume bool) (provision.Outcome, error) {
-	who := fmt.Sprint(p)
-	alive := func(pid int) bool { return p.w.alive(pid) }
-	lease, err := lock.Acquire(p.ctx, p.disk, service, lock.Holder{Owner: who, Host: p.host, PID: p.n, Command: g.Purpose, Run: id}, alive)
+	lease, err := p.lease(lock.Holder{Owner: fmt.Sprint(p), Host: p.host, PID: p.n, Command: g.Purpose, Run: id})
 	if held := (*lock.HeldError)(nil); errors.As(err, &held) {
 		return "", errLocked
 	}
@@ -110,22 +113,16 @@ func (p *process) perform(g provision.Graph, id provision.RunID, resume bool) (p
 	}
 	p.w.live(p, true)
 	defer p.w.live(p, false)
-	defer lease.Release(context.Background())
-	if lease.TakenFrom != nil {
-		p.w.mu.Lock()
-		p.w.seen.Takeovers++
-		p.w.mu.Unlock()
-	}
-	p.held = lease.Held
+	defer lease.release()
 	// Read only now: whoever held the lease before may have gone on until a moment ago.
 	var past []provision.Event
 	switch {
 	case resume:
-		past, err = journal.Resume(p.ctx, p.disk, service, id)
+		past, err = journal.Resume(p.ctx, p.runs, service, id)
 		if undone := (*journal.AbandonedError)(nil); errors.As(err, &undone) {
 			return provision.OutcomeFailed, err
 		}
-		if err != nil && p.ctx.Err() == nil {
+		if err != nil && p.ctx.Err() == nil && !p.mayLack(err) {
 			p.w.wrong("the journal cannot be read: %v", err)
 		}
 		if err != nil || len(past) == 0 {
@@ -136,7 +133,7 @@ func (p *process) perform(g provision.Graph, id provision.RunID, resume bool) (p
 			return provision.OutcomeDone, nil
 		}
 	case g.Of != "":
-		if err := journal.Abandon(p.ctx, p.disk, service, g.Of, id, p.known); err != nil {
+		if err := journal.Abandon(p.ctx, p.runs, service, g.Of, id, p.known); err != nil {
 			return provision.OutcomeStopped, err
 		}
 	}
@@ -146,7 +143,7 @@ func (p *process) perform(g provision.Graph, id provision.RunID, resume bool) (p
 		return provision.OutcomeStopped, err
 	}
 	defer done()
-	j := journal.Open(p.disk, service, id, len(past))
+	j := journal.Open(p.runs, service, id, len(past))
 	first := provision.Event{V: provision.EventVersion, Time: time.Now().UTC(), Run: id, Type: provision.RunStarted, Graph: &g}
 	if resume {
 		first.Type, first.Graph = provision.RunResumed, nil
@@ -155,13 +152,20 @@ func (p *process) perform(g provision.Graph, id provision.RunID, resume bool) (p
 		return provision.OutcomeStopped, err
 	}
 	began := time.Now()
-	run := engine.Run{ID: id, Graph: g, Handlers: handlers, Journal: p.w.without.recorder(j), Past: past, Held: p.w.without.lease(lease.Held), Last: first.Seq,
+	var stop <-chan struct{}
+	if p.team != nil {
+		stop = lease.gone
+	}
+	run := engine.Run{Stop: stop, ID: id, Graph: g, Handlers: handlers, Journal: p.w.without.recorder(j), Past: past, Held: p.w.without.lease(lease.Held), Last: first.Seq,
 		Tell: func(e provision.Event) {
 			if e.Type == provision.StepSeen && !p.gone() {
 				p.w.note("%v sees: %s %s", p, e.Step, e.Seen)
 			}
 		}}
 	outcome, runErr := run.Go(p.ctx)
+	if err := lease.Held(); p.team != nil && err != nil && outcome != provision.OutcomeDone {
+		outcome, runErr = provision.OutcomeStopped, err
+	}
 	if took := time.Since(began); took > bound {
 		p.w.wrong("%s took %s to end", g.Purpose, took)
 	}
@@ -179,10 +183,16 @@ func (p *process) perform(g provision.Graph, id provision.RunID, resume bool) (p
 			p.w.wrong("a failure names nothing: %v", runErr)
 		}
 	}
-	if _, err := j.Append(context.Background(), end); err != nil {
+	if _, err := j.Append(context.Background(), end); err != nil && (p.team == nil || !errors.Is(err, store.ErrChanged)) {
 		return provision.OutcomeStopped, err
 	}
 	return outcome, runErr
+}
+
+// mayLack says that a journal which is not to be read is nobody's mistake: the shared store does not answer, or has
+// not heard of the run yet.
+func (p *process) mayLack(err error) bool {
+	return p.team != nil && (errors.Is(err, store.ErrAway) || errors.Is(err, store.ErrNotFound))
 }
 
 // bound is the longest, in virtual time, that one process may be at it.
@@ -190,7 +200,10 @@ const bound = 40 * time.Minute
 
 // turn turns the run around, by what its journal says.
 func (p *process) turn(id provision.RunID, around func(past []provision.Event) provision.Graph) (provision.Outcome, error) {
-	past, err := journal.Read(p.ctx, p.disk, service, p.w.run)
+	past, err := journal.Read(p.ctx, p.runs, service, p.w.run)
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return provision.OutcomeStopped, err
+	}
 	if err != nil || len(past) == 0 || past[0].Graph == nil {
 		return provision.OutcomeDone, err // it had not begun
 	}

@@ -23,6 +23,8 @@ const (
 	restores safeguard = "the restored names before anything is removed"
 	homes    safeguard = "the proof of home before going back"
 	drains   safeguard = "the wait for caches before anything is removed"
+	teams    safeguard = "the lease in the shared store"
+	merges   safeguard = "the merging of what a machine could not share"
 )
 
 // TestSafeguards takes each safeguard away: within so many seeds it has to be missed.
@@ -38,6 +40,8 @@ func TestSafeguards(t *testing.T) {
 		{restores, "where no server of ours lives"},
 		{homes, "home does not answer"},
 		{drains, "caches may hold"},
+		{teams, "without the lease"},
+		{merges, "shared store lacks"},
 	} {
 		t.Run(string(tt.without), func(t *testing.T) {
 			for seed := range uint64(missedWithin) {

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -15,7 +14,7 @@ import (
 	"github.com/dripstat/failover/provision/store"
 )
 
-// memory is the disk that all processes share. It outlives them.
+// memory is a disk that outlives the processes which share it.
 type memory struct {
 	w      *world
 	mu     sync.Mutex
@@ -54,12 +53,16 @@ func (d *disk) Swap(_ context.Context, key string, old, next []byte) error {
 	if d.p.gone() {
 		return errGone
 	}
-	if d.p.stalled() {
+	if key == lock.Key(service) && d.p.stalled() {
 		return errDisk
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	have := d.values[key]
+	return d.swap(key, old, next)
+}
+
+func (m *memory) swap(key string, old, next []byte) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	have := m.values[key]
 	switch {
 	case have == nil && old != nil:
 		return store.ErrChanged
@@ -68,72 +71,65 @@ func (d *disk) Swap(_ context.Context, key string, old, next []byte) error {
 	case !bytes.Equal(have, old):
 		return store.ErrChanged
 	}
-	d.values[key] = slices.Clone(next)
+	if m.values[key] = slices.Clone(next); next == nil {
+		delete(m.values, key)
+	}
 	return nil
 }
 
-// Append fails, or dies before, in the middle or after, when the seed says so.
 func (d *disk) Append(ctx context.Context, key string, b []byte) error {
-	if d.p.gone() {
+	return d.p.writing(ctx, key, b, func() error {
+		d.put(key, b)
+		return nil
+	})
+}
+
+// writing adds to a journal. It fails, or the process dies before, in the middle or after, when the seed says so.
+func (p *process) writing(ctx context.Context, key string, b []byte, write func() error) error {
+	if p.gone() {
 		return errGone
 	}
-	r := d.w.dice("append")
-	if d.w.strikes(r) {
+	r := p.w.dice("append")
+	if p.w.strikes(r) {
 		switch r.IntN(6) {
 		case 0:
-			d.w.note("%v journal: write fails", d.p)
+			p.w.note("%v journal: write fails", p)
 			return errDisk
 		case 1:
-			d.w.note("%v journal: dies in the middle of a write", d.p)
-			d.put(key, b[:r.IntN(len(b))])
-			d.p.crash()
+			p.w.note("%v journal: dies in the middle of a write", p)
+			p.disk.put(key, b[:r.IntN(len(b))])
+			p.crash()
 			return errGone
 		default: // slow
-			if err := d.p.wait(ctx, span(r, 0, 20*time.Second)); err != nil {
+			if err := p.wait(ctx, span(r, 0, 20*time.Second)); err != nil {
 				return err
 			}
 		}
 	}
-	if err := d.p.wait(ctx, time.Duration(100+r.IntN(3000))*time.Microsecond); err != nil {
+	if err := p.wait(ctx, time.Duration(100+r.IntN(3000))*time.Microsecond); err != nil {
 		return err
 	}
-	if !d.p.point("before a journal write") {
+	if !p.point("before a journal write") {
 		return errGone
 	}
-	d.put(key, b)
-	d.p.recorded(b)
-	if !d.p.point("after a journal write") {
+	if err := write(); err != nil {
+		return err
+	}
+	p.recorded(b)
+	if !p.point("after a journal write") {
 		return errGone
 	}
 	return nil
 }
 
-func (d *disk) put(key string, b []byte) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	v := d.values[key]
-	v = v[:bytes.LastIndexByte(v, '\n')+1] // a torn line is cut before the next is added, as store/file does
-	d.values[key] = append(slices.Clip(v), b...)
+func (m *memory) put(key string, b []byte) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	// A torn line is cut before the next is added, as store/file does.
+	m.values[key] = append(slices.Clip(whole(m.values[key])), b...)
 }
 
-func (d *disk) List(_ context.Context, prefix string) ([]string, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	var out []string
-	for k := range d.values {
-		if strings.HasPrefix(k, prefix) {
-			out = append(out, k)
-		}
-	}
-	slices.Sort(out)
-	return out, nil
-}
-
-// holder says who holds the lease now.
-func (m *memory) holder() (h lock.Holder) {
-	_ = json.Unmarshal(m.read(lock.Key(service)), &h)
-	return h
-}
+func (d *disk) List(_ context.Context, prefix string) ([]string, error) { return d.keys(prefix), nil }
 
 // recorded keeps which intents of the process are on the disk and not answered.
 func (p *process) recorded(lines []byte) {

@@ -1,7 +1,6 @@
 package simulate
 
 import (
-	"bytes"
 	"errors"
 	"sync"
 	"time"
@@ -9,6 +8,7 @@ import (
 	"github.com/dripstat/failover/provision"
 	"github.com/dripstat/failover/provision/journal"
 	"github.com/dripstat/failover/provision/steps"
+	"github.com/dripstat/failover/provision/store"
 )
 
 // story is one seed: a run that is started, may die and be taken up again, by whom and as often as the seed
@@ -19,6 +19,7 @@ func (w *world) story() {
 		w.wrong("the plan gives no graph: %v", err)
 		return
 	}
+	defer w.checkTeam()
 	w.graph = w.without.graph(g)
 	outcome, err := w.spell(func(p *process) (provision.Outcome, error) { return p.perform(w.graph, w.run, false) })
 	abandon := false
@@ -48,7 +49,11 @@ func (w *world) story() {
 		}
 		w.count(func(t *tally) { t.Resumes++ })
 		outcome, err = w.spell(func(p *process) (provision.Outcome, error) {
-			if !bytes.Contains(w.store.read(journal.Key(service, w.run)), []byte("\n")) {
+			seen, err := p.runs.Read(p.ctx, journal.Key(service, w.run))
+			switch {
+			case err != nil && !errors.Is(err, store.ErrNotFound):
+				return provision.OutcomeStopped, err
+			case len(whole(seen)) == 0:
 				return p.perform(w.graph, w.run, false) // it has no beginning: nothing was done of it
 			}
 			return p.perform(provision.Graph{Purpose: "resume"}, w.run, true)
@@ -139,7 +144,7 @@ func (w *world) turn(purpose string, around func(past []provision.Event) provisi
 			w.mu.Unlock()
 			w.box.ClearFaults()
 		}
-		resume := id != "" && w.store.read(journal.Key(service, id)) != nil && w.rng.IntN(2) == 0
+		resume := id != "" && w.journaled(journal.Key(service, id)) != nil && w.rng.IntN(2) == 0
 		if !resume {
 			w.turns++
 			id = runID(w.seed, w.turns)
@@ -179,12 +184,14 @@ func (w *world) spell(work func(*process) (provision.Outcome, error)) (provision
 		wg.Go(func() {
 			time.Sleep(after)
 			for range 5 { // the second operator
-				if w.store.read(journal.Key(service, id)) == nil {
+				if w.journaled(journal.Key(service, id)) == nil {
 					return
 				}
-				p := w.spawn("elsewhere")
+				p := w.spawn(w.elsewhere())
+				p.open()
 				outcome, err := p.perform(provision.Graph{Purpose: "resume"}, id, true)
 				w.note("%v second operator: %s %v", p, outcome, err)
+				p.shut()
 				p.kill()
 				if !errors.Is(err, errLocked) {
 					return
@@ -193,12 +200,14 @@ func (w *world) spell(work func(*process) (provision.Outcome, error)) (provision
 			}
 		})
 	}
-	host := pick(w.rng, "here", "here", "there")
+	host := w.host()
 	var outcome provision.Outcome
 	var err error
 	for range 20 {
 		p := w.spawn(host)
+		p.open()
 		outcome, err = work(p)
+		p.shut()
 		p.kill()
 		if !errors.Is(err, errLocked) {
 			break

@@ -34,7 +34,9 @@ type world struct {
 	telling bool       // the trace is wanted: most of what a seed does is only told, never read
 	rng     *rand.Rand // of the plan and of the story; faults have dice of their own
 	box     *sandbox.Cloud
-	store   *memory
+	store   *memory            // of all machines
+	team    *team              // nil: there is only that
+	hosts   map[string]*memory // the stores of machines that have a team
 	plan    provision.Plan
 	facts   provision.Facts
 	run     provision.RunID
@@ -64,18 +66,24 @@ type world struct {
 }
 
 // tally counts what happened, to know that the simulation still does what it is for.
-type tally struct{ Requests, Faults, Crashes, Resumes, Abandons, Takeovers, Done, Failed, Backs int }
+type tally struct {
+	Requests, Faults, Crashes, Resumes, Abandons, Takeovers, Done, Failed, Backs int
+	// Of a shared store: processes that met its absence, journals that were merged, that forked, and changes of the
+	// machine at work.
+	Away, Merged, Forked, Moved int
+}
 
 func (a *tally) add(b tally) {
 	a.Requests, a.Faults, a.Crashes, a.Resumes = a.Requests+b.Requests, a.Faults+b.Faults, a.Crashes+b.Crashes, a.Resumes+b.Resumes
 	a.Abandons, a.Takeovers, a.Done, a.Failed = a.Abandons+b.Abandons, a.Takeovers+b.Takeovers, a.Done+b.Done, a.Failed+b.Failed
-	a.Backs += b.Backs
+	a.Backs, a.Away, a.Merged, a.Forked, a.Moved = a.Backs+b.Backs, a.Away+b.Away, a.Merged+b.Merged, a.Forked+b.Forked, a.Moved+b.Moved
 }
 
 func newWorld(ctx context.Context, seed uint64, without safeguard, telling bool) (*world, error) {
 	w := &world{seed: seed, without: without, telling: telling, rng: rand.New(rand.NewPCG(seed, 1)), counts: map[string]int{}, born: map[string]time.Time{},
 		old: map[string]provision.RRset{}, away: map[string]time.Time{}, began: time.Now(), run: runID(seed, 0)}
-	w.store = &memory{w: w, values: map[string][]byte{}}
+	w.store, w.hosts = &memory{w: w, values: map[string][]byte{}}, map[string]*memory{}
+	w.share()
 	w.crypto = seed%20 == 19
 	w.rate = pick(w.rng, 0, 5, 20, 50, 120, 250)
 	w.faults = pick(w.rng, 0, 2, 5, 12, 30)
