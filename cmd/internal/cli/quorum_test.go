@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -103,5 +104,19 @@ func TestNoQuorum(t *testing.T) {
 	}
 	if got := b.served().Values; !slices.Equal(got, []string{homeAddress}) {
 		t.Errorf("the name gives %v", got)
+	}
+}
+
+// A run with a hedge whose journal is lost is adopted: those that serve go on to, and what is made anew beside them goes.
+func TestAdoptWithAHedge(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, nil, pooled("  count       = 2\n  hedge = 1")...)
+	b.must(exitDone, "--region", "ORD", "--sandbox", "--yes")
+	before := b.served().Values
+	b.no(os.RemoveAll(b.path("state")))
+	b.must(exitDone, "resume", "--adopt", "--region", "ORD", "--yes")
+	served, left := b.served().Values, b.left()
+	if !slices.Equal(served, before) || !slices.Equal(served, left) {
+		t.Errorf("the name gave %v, gives %v, servers are at %v\n%s", before, served, left, b.err.String())
 	}
 }
