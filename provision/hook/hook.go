@@ -7,6 +7,7 @@ package hook
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -59,7 +60,10 @@ func (h *Run) Do(ctx context.Context, s provision.Step, in provision.Values) err
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := cmd.Run(); err != nil {
 		what := fmt.Sprintf("%s failed: %v", words[0], err)
-		if ctx.Err() != nil {
+		switch {
+		case errors.Is(ctx.Err(), context.Canceled):
+			what = words[0] + " was killed: the run was dropped, or another has taken the lock"
+		case ctx.Err() != nil:
 			what = fmt.Sprintf("%s did not end within %s", words[0], s.Within)
 		}
 		return &provision.Error{What: what, Said: out.text(), Hint: "mend it, then: failover resume"}
