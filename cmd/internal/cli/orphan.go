@@ -352,7 +352,7 @@ func (o *orphan) begin(ctx context.Context, command string, g provision.Graph, e
 	if err != nil {
 		return nil, err
 	}
-	defer lease.release(ctx)
+	defer lease.Release(ctx)
 	first := provision.Event{V: provision.EventVersion, Time: time.Now().UTC(), Run: o.found.Run, Type: provision.RunStarted, Graph: &g, User: who, Host: host,
 		Plan: planAt(o.plan), PlanD: o.plan.Digest, Adopted: true,
 		Message: fmt.Sprintf("the journal of before was lost; adopted from what %s had: %s", o.site.region, o.found)}

@@ -46,7 +46,7 @@ func (a *App) perform(parent context.Context, p performance) error {
 		a.aloud(p.store)
 		return err
 	}
-	defer lease.release(ctx)
+	defer lease.Release(ctx)
 	began := time.Now()
 	first := provision.Event{V: provision.EventVersion, Time: began.UTC(), Run: p.id, Type: provision.RunStarted, Graph: &p.graph,
 		User: who, Host: host, Plan: p.planPath, PlanD: p.site.plan.Digest}
@@ -71,12 +71,12 @@ func (a *App) perform(parent context.Context, p performance) error {
 	note := func(message string) {
 		v.Tell(provision.Event{V: provision.EventVersion, Time: time.Now().UTC(), Run: p.id, Type: provision.Note, Message: message})
 	}
-	_, dead := lease.taken()
+	_, dead := lease.Taken()
 	for _, h := range dead {
 		note(fmt.Sprintf("took over the lock that %s on %s left behind (run %s)", h.Owner, h.Host, h.Run.Short()))
 	}
 	p.store.speak(note)
-	stop, done := either(asked, lease.gone)
+	stop, done := either(asked, lease.Lost())
 	defer done()
 	run := engine.Run{ID: p.id, Graph: p.graph, Handlers: p.site.handlers(p.id), Journal: j, Tell: v.Tell, Past: p.past, Held: lease.Held, Stop: stop, Last: opening[len(opening)-1].Seq}
 	outcome, runErr := run.Go(ctx)
@@ -99,7 +99,7 @@ func (a *App) perform(parent context.Context, p performance) error {
 }
 
 // open begins the journal, or goes on with it: with what was recorded until the lock was ours, wherever that was.
-func (a *App) open(ctx context.Context, p *performance, lease *leases, first provision.Event) (*journal.Journal, []provision.Event, error) {
+func (a *App) open(ctx context.Context, p *performance, lease *lock.Pair, first provision.Event) (*journal.Journal, []provision.Event, error) {
 	if len(p.past) > 0 {
 		first.Type, first.Graph = provision.RunResumed, nil
 	}
@@ -116,7 +116,7 @@ func (a *App) open(ctx context.Context, p *performance, lease *leases, first pro
 			return nil, nil, err
 		}
 		opening := []provision.Event{e}
-		live, _ := lease.taken()
+		live, _ := lease.Taken()
 		for _, h := range live {
 			e, err := j.Append(ctx, provision.Event{V: provision.EventVersion, Time: time.Now().UTC(), Run: p.id, Type: provision.LeaseTaken, User: h.Owner, Host: h.Host,
 				Message: fmt.Sprintf("took the lock over from %s on %s, who was at work (%s, run %s)", h.Owner, h.Host, h.Command, h.Run.Short())})

@@ -168,7 +168,7 @@ func (a *App) giveUp(ctx context.Context, st *keep, p past, o storeOptions) erro
 	if err != nil {
 		return err
 	}
-	defer lease.release(ctx)
+	defer lease.Release(ctx)
 	return wentOn(journal.Abandon(ctx, st.runs, p.graph.Service, p.entry.Run, p.entry.Run, len(p.events)), p.entry.Run)
 }
 
