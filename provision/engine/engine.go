@@ -214,6 +214,10 @@ type past struct {
 	failed  bool // this attempt failed, and is not cleared yet
 	kind    provision.Kind
 	left    provision.Values
+
+	open    bool // the latest intent was not answered
+	looking bool // something of this attempt was accepted, or nobody knows
+	unsure  bool // the attempt that failed may have had an effect that nobody has seen
 }
 
 // replay reads the past of each step out of the events.
@@ -227,6 +231,12 @@ func replay(events []provision.Event) map[provision.StepID]past {
 				continue
 			}
 			p.sent, p.failed, p.attempt = true, false, max(e.Attempt-1, 0)
+			p.looking, p.open = p.looking || p.open, true
+		case provision.StepSent:
+			if p.failed {
+				continue
+			}
+			p.looking, p.open = p.looking || e.Error == nil || e.Error.Class == provision.Unknown, false
 		case provision.StepDone:
 			p.done, p.out = true, e.Out
 			if p.out == nil {
@@ -234,10 +244,11 @@ func replay(events []provision.Event) map[provision.StepID]past {
 			}
 		case provision.StepFailed:
 			p.failed, p.kind, p.sent, p.left, p.attempt = true, e.Kind, false, e.Out, max(e.Attempt-1, 0)
+			p.unsure = len(e.Out) == 0 && (p.unsure || p.looking || p.open)
 		case provision.StepSkipped:
 			p.left = e.Out
 		case provision.StepCleared:
-			p.failed, p.left = false, nil
+			p.failed, p.left, p.looking, p.open = false, nil, false, false
 			p.attempt = e.Attempt // the next one
 		default:
 			continue

@@ -90,3 +90,56 @@ func TestDiedWhileClearing(t *testing.T) {
 		t.Errorf("%+v", past)
 	}
 }
+
+// An attempt that ran out of time without having seen what it sent leaves that for the next one to find: one look that
+// finds nothing is not enough to send again, in this process or in one that takes the run up.
+func TestNextAttemptLooksForWhatTheLastOneSent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		unknown := &provision.Error{What: "no answer", Class: provision.Unknown}
+		run := func(past []provision.Event, failFrom provision.EventType) (*book, *world, provision.Outcome, error) {
+			w, b := newWorld(), &book{}
+			if failFrom != "" {
+				b.fail = func(e provision.Event) error {
+					if e.Type == failFrom {
+						return errors.New("killed")
+					}
+					return nil
+				}
+			}
+			looks := 0
+			m := &maker{w: w, do: func(n int, _ provision.StepID, create func()) error {
+				create()
+				if n == 1 && past == nil {
+					time.Sleep(50 * time.Second)
+					return unknown
+				}
+				return nil
+			}, check: func(st provision.Status) (provision.Status, error) {
+				if looks++; past == nil && looks == 2 { // as slow as the attempt is long
+					time.Sleep(40 * time.Second)
+					return provision.Status{}, &provision.Error{What: "slow", Class: provision.Transient}
+				}
+				if looks < 4 {
+					return provision.Status{State: provision.Absent}, nil // a list that lags
+				}
+				return st, nil
+			}}
+			if past != nil { // the process before made it
+				w.made["a"] = time.Now()
+			}
+			s := step("a")
+			s.With = map[string]provision.Arg{"flavor": provision.Lit("small")}
+			s.Within, s.Ladder = provision.Duration(time.Minute), []map[string]provision.Arg{{"flavor": provision.Lit("big")}}
+			r := &Run{ID: "01RUN", Graph: graph(s), Journal: b, Past: past, Handlers: map[provision.Kind]Handler{"make": m, "remove": &remover{w}}}
+			outcome, err := r.Go(t.Context())
+			return b, w, outcome, err
+		}
+		if b, w, outcome, err := run(nil, ""); outcome != provision.OutcomeDone || len(w.list()) != 1 {
+			t.Errorf("%s, %v: %v\n%v", outcome, err, w.list(), b.events)
+		}
+		b, _, _, _ := run(nil, provision.StepCleared)
+		if _, w, outcome, err := run(b.events, ""); outcome != provision.OutcomeDone || len(w.list()) != 0 {
+			t.Errorf("resumed: %s, %v: %v", outcome, err, w.list())
+		}
+	})
+}

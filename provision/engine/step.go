@@ -18,6 +18,7 @@ type worker struct {
 	args map[provision.StepID]provision.Values
 	quit <-chan struct{} // closed when the step is not needed any more; may be nil
 
+	unsure bool   // the attempt before may have had an effect that nobody has seen
 	digest string // of the step; empty while it clears something away
 	began  time.Time
 	seen   string
@@ -27,6 +28,7 @@ type worker struct {
 func (w *worker) perform(ctx context.Context) (provision.Values, error) {
 	w.began, w.digest = time.Now(), w.step.Digest()
 	attempt := w.past.attempt
+	w.unsure = w.past.unsure
 	if w.past.failed { // the process died between a failure and its clearing
 		if err := w.clear(ctx, attempt, w.past.left); err != nil {
 			return nil, err
@@ -93,11 +95,11 @@ func (w *worker) clear(ctx context.Context, attempt int, left provision.Values) 
 
 // attempt drives the step's handler. left is what a failed attempt has left behind.
 func (w *worker) attempt(ctx context.Context, attempt int, in provision.Values) (out, left provision.Values, err error) {
-	return w.drive(ctx, w.run.Handlers[w.step.Kind], in, attempt, w.past.sent && attempt == w.past.attempt)
+	return w.drive(ctx, w.run.Handlers[w.step.Kind], in, attempt, w.unsure || w.past.sent && attempt == w.past.attempt)
 }
 
 // drive is the loop: check, record the intent, do, check until done, failed or past the deadline. sent says
-// that an earlier process may have sent this already.
+// that an earlier process, or an earlier attempt, may have sent this already.
 func (w *worker) drive(ctx context.Context, h Handler, in provision.Values, attempt int, sent bool) (out, left provision.Values, err error) {
 	within := time.Duration(w.step.Within)
 	if within <= 0 {
@@ -114,6 +116,7 @@ func (w *worker) drive(ctx context.Context, h Handler, in provision.Values, atte
 		waited  bool
 	)
 	looking = sent
+	defer func() { w.unsure = err != nil && looking && len(left) == 0 }()
 	for {
 		st, err := h.Check(dctx, w.step, in)
 		wait := pollEvery
