@@ -15,7 +15,7 @@ import (
 	"github.com/dripstat/failover/provision/steps"
 )
 
-// permitted checks, as a change arrives at the cloud, that its intent is on the disk.
+// permitted checks, as a change leaves the process, that its intent is on the disk.
 func (w *world) permitted(p *process, c class) {
 	noun, verb, _ := strings.Cut(string(c.kind), ".")
 	ok := false

@@ -39,6 +39,7 @@ func (p *process) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	if c.write {
 		p.w.fenced(p, c)
+		p.w.permitted(p, c)
 	}
 	// Every request takes a time of its own: two things that happen in the same instant have no order.
 	if err := p.wait(ctx, time.Duration(1000+r.IntN(40000))*time.Microsecond); err != nil {
@@ -125,7 +126,6 @@ func (w *world) deliver(p *process, req *http.Request, body []byte, c class) (*h
 	out := req.Clone(req.Context())
 	out.Body = io.NopCloser(bytes.NewReader(body))
 	if c.write {
-		w.permitted(p, c)
 		w.goingHome(p, c)
 		if c.kind == "dns" && len(body) > 0 {
 			var set struct{ Records []string }

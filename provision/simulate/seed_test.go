@@ -49,6 +49,7 @@ var found = []struct {
 	{105233, "a process that had lost its lease joined its line to one that its successor had torn"},
 	{1, "going back, servers were removed a TTL after the record was restored, not after the name servers agreed"},
 	{33, "a name that nothing proves went home while home did not answer"},
+	{2023360, "an attempt ran out of time before it had looked for what it sent, and the next one sent again after one empty list"},
 }
 
 // report is what one seed gave.
