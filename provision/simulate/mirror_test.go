@@ -423,135 +423,26 @@ func (s *shared) Watch(context.Context, string) (<-chan struct{}, error) {
 	return nil, errors.New("nobody watches")
 }
 
-// leases are the lock of the service as the command line holds it: on this machine always, and in the shared store
-// as soon as that answers.
-type leases struct {
-	p    *process
-	me   lock.Holder
-	gone chan struct{} // closed when either is lost
-	quit chan struct{}
-	once sync.Once
-	wg   sync.WaitGroup
-
-	mu     sync.Mutex
-	held   []*lock.Lease
-	stolen error
-}
-
-func (p *process) lease(me lock.Holder) (*leases, error) {
-	l := &leases{p: p, me: me, gone: make(chan struct{}), quit: make(chan struct{})}
-	got, err := lock.Acquire(p.ctx, p.disk, service, me, p.w.alive)
-	if err != nil {
-		return nil, err
-	}
-	l.add(got)
-	if p.team == nil {
-		return l, nil
-	}
-	if p.w.without == teams {
-		return l, nil
-	}
-	got, err = lock.Acquire(p.ctx, p.team, service, me, p.w.alive)
-	held := (*lock.HeldError)(nil)
-	switch {
-	case err == nil:
-		l.share(got)
-	case errors.As(err, &held), p.w.team.require:
-		l.release()
-		return nil, err
-	default:
-		p.w.note("%v works without the shared lease", p)
-		l.wg.Go(l.chase)
-	}
-	return l, nil
-}
-
-func (l *leases) add(got *lock.Lease) {
-	l.mu.Lock()
-	l.held = append(l.held, got)
-	l.mu.Unlock()
-	if got.TakenFrom != nil {
-		l.p.w.count(func(t *tally) { t.Takeovers++ })
-	}
-	l.wg.Go(func() {
-		select {
-		case <-l.quit:
-		case <-got.Lost():
-			l.lose(got.Held())
-		}
-	})
-}
-
-func (l *leases) share(got *lock.Lease) {
-	l.add(got)
-	l.p.team.fence(got.Mine)
-	got.Missed(l.p.mirror.Miss)
-	if !l.p.w.team.require {
-		got.Lenient()
-	}
-}
-
-func (l *leases) lose(err error) {
-	l.mu.Lock()
-	if l.stolen == nil {
-		l.stolen = err
-	}
-	l.mu.Unlock()
-	l.once.Do(func() { close(l.gone) })
-}
-
-// chase takes the shared lease when the store answers.
-func (l *leases) chase() {
-	t := time.NewTicker(2 * time.Second)
-	defer t.Stop()
-	var seen lock.Holder
-	for {
-		select {
-		case <-l.quit:
-			return
-		case <-l.p.ctx.Done():
-			return
-		case <-t.C:
-		}
-		got, err := lock.Acquire(l.p.ctx, l.p.team, service, l.me, l.p.w.alive)
-		var held *lock.HeldError
-		switch {
-		case err == nil:
-			l.share(got)
-			l.p.w.note("%v has the shared lease now", l.p)
-			return
-		case !errors.As(err, &held):
-		case seen.Generation == held.Holder.Generation && held.Holder.Expires.After(seen.Expires):
-			l.lose(&lock.LostError{To: held.Holder})
-			return
-		default:
-			seen = held.Holder
+// lease takes the lock of the service: on this machine, and in the shared store as soon as that answers.
+func (p *process) lease(me lock.Holder) (*lock.Pair, error) {
+	o := lock.PairOptions{Service: service, Me: me, Alive: p.w.alive, Local: p.disk}
+	if p.team != nil && p.w.without != teams {
+		o.Shared, o.Require = p.team, p.w.team.require
+		o.Alone = func(error) { p.w.note("%v works without the shared lease", p) }
+		o.Joined = func(l *lock.Lease, late bool) {
+			p.team.fence(l.Mine)
+			l.Missed(p.mirror.Miss)
+			if late {
+				p.w.note("%v has the shared lease now", p)
+			}
 		}
 	}
-}
-
-// Held gives nil while nobody else has a lease of this service.
-func (l *leases) Held() error {
-	l.mu.Lock()
-	held, err := l.held, l.stolen
-	l.mu.Unlock()
-	if err != nil {
-		return err
+	l, err := lock.AcquirePair(p.ctx, o)
+	if err == nil {
+		live, dead := l.Taken()
+		p.w.count(func(t *tally) { t.Takeovers += len(live) + len(dead) })
 	}
-	for _, h := range held {
-		if err := h.Held(); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (l *leases) release() {
-	close(l.quit)
-	l.wg.Wait()
-	for _, h := range l.held {
-		_ = h.Release(context.Background())
-	}
+	return l, err
 }
 
 // holds says whether a process has the lease in a store at this moment.

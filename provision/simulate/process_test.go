@@ -113,7 +113,7 @@ func (p *process) perform(g provision.Graph, id provision.RunID, resume bool) (p
 	}
 	p.w.live(p, true)
 	defer p.w.live(p, false)
-	defer lease.release()
+	defer lease.Release(context.Background())
 	// Read only now: whoever held the lease before may have gone on until a moment ago.
 	var past []provision.Event
 	switch {
@@ -154,7 +154,7 @@ func (p *process) perform(g provision.Graph, id provision.RunID, resume bool) (p
 	began := time.Now()
 	var stop <-chan struct{}
 	if p.team != nil {
-		stop = lease.gone
+		stop = lease.Lost()
 	}
 	run := engine.Run{Stop: stop, ID: id, Graph: g, Handlers: handlers, Journal: p.w.without.recorder(j), Past: past, Held: p.w.without.lease(lease.Held), Last: first.Seq,
 		Tell: func(e provision.Event) {
