@@ -45,6 +45,8 @@ server "web" {
   networks = ["public"]
   # floating_ip = "public"    # where the cloud wants one
   # spread      = true        # no two on one hypervisor
+  # need        = 1           # DNS moves as soon as one is proven, and the others join
+  # hedge       = 1           # one more than count is made; the slowest is not waited for, and deleted afterwards
 
   template = "tls-proxy" # or "plain", or a file of yours: docs/templates.md
   vars = {
