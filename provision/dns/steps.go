@@ -112,14 +112,14 @@ func (h *Changer) Check(ctx context.Context, s provision.Step, in provision.Valu
 				}
 			}
 			if c.Leave && !overlap(have.Values, c.Values) && !overlap(have.Values, c.From) {
-				return provision.Status{State: provision.Done, Out: provision.Values{"ttl": have.TTL, "values": slices.Concat([]string{}, have.Values), "left": true}}, nil
+				return provision.Status{State: provision.Done, Out: provision.Values{"ttl": have.TTL, "values": append([]string{}, have.Values...), "left": true}}, nil
 			}
 			return provision.Status{}, changedError(have, c.Old)
 		}
 		at = time.Now()
 	}
 	return provision.Status{State: provision.Done, Out: provision.Values{
-		"ttl": next.TTL, "moved_at": at.UTC().Format(time.RFC3339), "values": slices.Concat([]string{}, next.Values), // a list even where it is empty
+		"ttl": next.TTL, "moved_at": at.UTC().Format(time.RFC3339), "values": append([]string{}, next.Values...), // a list even where it is empty: no null in the journal
 		"stale_until": at.Add(time.Duration(c.Old.TTL) * time.Second).UTC().Format(time.RFC3339),
 	}}, nil
 }

@@ -2,6 +2,7 @@ package dns
 
 import (
 	"context"
+	"encoding/json"
 	"maps"
 	"strings"
 	"sync"
@@ -150,6 +151,11 @@ func TestChangerOfANewRecord(t *testing.T) {
 		if got := len(z.set.Values); got != 1-i {
 			t.Errorf("%d values", got)
 		}
+	}
+	// The journal gives it to the next process, which must not take it for a list of one nothing.
+	st, err := back.Check(t.Context(), provision.Step{ID: "x"}, in)
+	if b, _ := json.Marshal(st.Out["values"]); err != nil || string(b) != "[]" {
+		t.Errorf("restored to nothing, it says %s, %v", b, err)
 	}
 }
 
