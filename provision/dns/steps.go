@@ -30,6 +30,7 @@ type change struct {
 	Values []string        `json:"values"`
 	Leave  bool            `json:"leave"` // a set that names nothing of Values or From may stay
 	From   []string        `json:"from"`  // what an earlier step of the run put there, where values come in place of that
+	Hold   int             `json:"hold"`  // seconds for which the set must go on being the wanted one: a change is out that nobody has the answer of
 }
 
 // set is the record set with the run's own TTL.
@@ -43,8 +44,9 @@ type Changer struct {
 	// Next gives the set to put, and the sets that it may be put in place of.
 	Next func(c change) (next provision.RRset, from []provision.RRset)
 
-	mu  sync.Mutex
-	put map[provision.StepID]time.Time // sets that this process put, and when
+	mu    sync.Mutex
+	put   map[provision.StepID]time.Time // sets that this process put, and when
+	since map[provision.StepID]time.Time // since when the wanted set was there
 }
 
 // Lower puts the old values with a lower TTL.
@@ -108,6 +110,7 @@ func (h *Changer) Check(ctx context.Context, s provision.Step, in provision.Valu
 		if !equal(have, next) {
 			for _, f := range from {
 				if equal(have, f) {
+					h.holding(s.ID, false, 0)
 					return provision.Status{State: provision.Absent}, nil
 				}
 			}
@@ -116,12 +119,33 @@ func (h *Changer) Check(ctx context.Context, s provision.Step, in provision.Valu
 			}
 			return provision.Status{}, changedError(have, c.Old)
 		}
+		if h.holding(s.ID, true, time.Duration(c.Hold)*time.Second) > 0 {
+			return provision.Status{State: provision.Working, Again: time.Second,
+				Seen: fmt.Sprintf("it is as wanted; it is watched for %d s, since a change of it was not answered and may come late", c.Hold)}, nil
+		}
 		at = time.Now()
 	}
 	return provision.Status{State: provision.Done, Out: provision.Values{
 		"ttl": next.TTL, "moved_at": at.UTC().Format(time.RFC3339), "values": append([]string{}, next.Values...), // a list even where it is empty: no null in the journal
 		"stale_until": at.Add(time.Duration(c.Old.TTL) * time.Second).UTC().Format(time.RFC3339),
 	}}, nil
+}
+
+// holding gives for how long the wanted set must go on being there.
+func (h *Changer) holding(id provision.StepID, there bool, hold time.Duration) time.Duration {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.since == nil {
+		h.since = map[provision.StepID]time.Time{}
+	}
+	if !there {
+		delete(h.since, id)
+		return hold
+	}
+	if h.since[id].IsZero() {
+		h.since[id] = time.Now()
+	}
+	return hold - time.Since(h.since[id])
 }
 
 // overlap reports whether two sets have a value in common.
@@ -177,7 +201,7 @@ func (h *Changer) Do(ctx context.Context, s provision.Step, in provision.Values)
 func (h *Changer) decode(in provision.Values) (change, Zone, error) {
 	// Outputs come with undo steps; they are not arguments.
 	args := provision.Values{"zone": in["zone"], "old": in["old"], "ttl": in["ttl"]}
-	for _, k := range []string{"values", "from", "leave"} {
+	for _, k := range []string{"values", "from", "leave", "hold"} {
 		if v, ok := in[k]; ok {
 			args[k] = v
 		}

@@ -274,3 +274,32 @@ func TestAgreeHolds(t *testing.T) {
 		}
 	})
 }
+
+// A change that was on its way when its process died may arrive after its undoing has looked.
+func TestRestoreWatchesForALateChange(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		z := &zone{set: set(300, "203.0.113.10")}
+		in := provision.Values{"zone": "public", "old": z.set, "ttl": 60, "values": []string{"198.51.100.1"}, "hold": 15}
+		h, s := Restore(Zones{"public": z}), provision.Step{ID: "x"}
+		if st, err := h.Check(t.Context(), s, in); err != nil || st.State != provision.Working {
+			t.Fatalf("at once: %+v, %v", st, err)
+		}
+		z.set = set(60, "203.0.113.10") // the lowered TTL arrives
+		time.Sleep(5 * time.Second)
+		if st, err := h.Check(t.Context(), s, in); err != nil || st.State != provision.Absent {
+			t.Fatalf("after it came: %+v, %v", st, err)
+		}
+		if err := h.Do(t.Context(), s, in); err != nil || z.set.TTL != 300 {
+			t.Fatalf("%+v, %v", z.set, err)
+		}
+		if st, err := h.Check(t.Context(), s, in); err != nil || st.State != provision.Done {
+			t.Errorf("put back: %+v, %v", st, err)
+		}
+		again := Restore(Zones{"public": z})
+		_, _ = again.Check(t.Context(), s, in)
+		time.Sleep(15 * time.Second)
+		if st, err := again.Check(t.Context(), s, in); err != nil || st.State != provision.Done {
+			t.Errorf("after 15 s of nothing: %+v, %v", st, err)
+		}
+	})
+}

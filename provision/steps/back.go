@@ -39,6 +39,7 @@ func Back(g provision.Graph, events []provision.Event, run provision.RunID, remo
 		restore := provision.Step{ID: provision.StepID("restore/" + name), Kind: DNSRestore, Needs: proven, With: undoArgs(s, outputs),
 			Within: provision.Duration(2 * time.Minute), Expect: provision.Duration(2 * time.Second),
 			Say: provision.Say{Stage: provision.StageRestore, Thing: s.Say.Thing, Detail: "to " + oldText(old)}}
+		hold(restore.With, events, s)
 		out.Steps = append(out.Steps, restore)
 		last, since := restore.ID, provision.From(restore.ID, "moved_at")
 		if agree, ok := agreed(g, events, s, restore.ID); ok {

@@ -57,3 +57,19 @@ func TestCachesAreWaitedForFromTheAgreement(t *testing.T) {
 		}
 	}
 }
+
+// Only what nobody has the answer of is watched for.
+func TestUnansweredMoveIsWatchedFor(t *testing.T) {
+	g, events := twoNames()
+	events = append(events, provision.Event{Type: provision.StepDone, Step: "move/www.shop.test/A", Kind: DNSMove})
+	for _, s := range append(Reverse(g, events, "01RUN").Steps, Back(g, events, "01RUN", false).Steps...) {
+		if s.Kind != DNSRestore {
+			continue
+		}
+		_, holds := s.With["hold"]
+		name := provision.Values(mapOf(s.With["old"].Is)).Text("name")
+		if holds != (name == "api.shop.test.") {
+			t.Errorf("%s of %s: watched for %v", s.ID, name, holds)
+		}
+	}
+}

@@ -21,7 +21,7 @@ const (
 	DNSAgree provision.Kind = "dns.agree"
 	// DNSResolvers {name type values resolvers} → {fresh stale}: what the plan's resolvers say. It never fails.
 	DNSResolvers provision.Kind = "dns.resolvers"
-	// DNSRestore {zone old ttl values from leave} → {values left}: undo of DNSMove. With leave, a set that someone else put
+	// DNSRestore {zone old ttl values from leave hold} → {values left}: undo of DNSMove. With leave, a set that someone else put
 	// since, and that names nothing of the run, stays.
 	DNSRestore provision.Kind = "dns.restore"
 )

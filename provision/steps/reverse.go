@@ -28,6 +28,7 @@ func Reverse(g provision.Graph, events []provision.Event, run provision.RunID) p
 		}
 		restored[name] = true
 		with := undoArgs(s, outputs)
+		hold(with, events, s)
 		with["leave"] = provision.Lit(true) // a later run may have moved the name elsewhere: what is removed here is not named then
 		id := provision.StepID("restore/" + name)
 		restores = append(restores, id)
@@ -71,6 +72,16 @@ func Inside(g provision.Graph, events []provision.Event) bool {
 // late is how long after a restoration a name server may still come to give what was moved before, where it was never
 // seen to: a change that a provider calls done can take that long to each of its servers.
 const late = time.Minute
+
+// unanswered is how long a change of a record is looked for that was sent, and of which nobody knows more.
+const unanswered = 15 * time.Second
+
+// hold lets a record that is as it was be watched for a while, where the change that is undone may be on its way yet.
+func hold(with map[string]provision.Arg, events []provision.Event, changed provision.Step) {
+	if !slices.ContainsFunc(events, func(e provision.Event) bool { return e.Type == provision.StepDone && e.Step == changed.ID }) {
+		with["hold"] = provision.Lit(seconds(unanswered))
+	}
+}
 
 // agreed waits, after a moved set was restored, until every name server serves what the provider holds: what they still
 // name must not be removed. moved is the step that is undone. Where the name servers were never seen to agree on what it
