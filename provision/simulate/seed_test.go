@@ -50,6 +50,8 @@ var found = []struct {
 	{1, "going back, servers were removed a TTL after the record was restored, not after the name servers agreed"},
 	{33, "a name that nothing proves went home while home did not answer"},
 	{2023360, "an attempt ran out of time before it had looked for what it sent, and the next one sent again after one empty list"},
+	{2034504, "a set that was restored to nothing was journaled as null, and the next process waited for one empty value"},
+	{2034995, "a lowered TTL that was on its way when its process died arrived after its undoing had looked"},
 }
 
 // report is what one seed gave.
