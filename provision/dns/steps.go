@@ -44,9 +44,10 @@ type Changer struct {
 	// Next gives the set to put, and the sets that it may be put in place of.
 	Next func(c change) (next provision.RRset, from []provision.RRset)
 
-	mu    sync.Mutex
-	put   map[provision.StepID]time.Time // sets that this process put, and when
-	since map[provision.StepID]time.Time // since when the wanted set was there
+	mu  sync.Mutex
+	put map[provision.StepID]time.Time // sets that this process put, and when
+
+	watched steady
 }
 
 // Lower puts the old values with a lower TTL.
@@ -110,7 +111,7 @@ func (h *Changer) Check(ctx context.Context, s provision.Step, in provision.Valu
 		if !equal(have, next) {
 			for _, f := range from {
 				if equal(have, f) {
-					h.holding(s.ID, false, 0)
+					h.watched.left(string(s.ID), false, 0)
 					return provision.Status{State: provision.Absent}, nil
 				}
 			}
@@ -119,7 +120,7 @@ func (h *Changer) Check(ctx context.Context, s provision.Step, in provision.Valu
 			}
 			return provision.Status{}, changedError(have, c.Old)
 		}
-		if h.holding(s.ID, true, time.Duration(c.Hold)*time.Second) > 0 {
+		if h.watched.left(string(s.ID), true, time.Duration(c.Hold)*time.Second) > 0 {
 			return provision.Status{State: provision.Working, Again: time.Second,
 				Seen: fmt.Sprintf("it is as wanted; it is watched for %d s, since a change of it was not answered and may come late", c.Hold)}, nil
 		}
@@ -131,21 +132,27 @@ func (h *Changer) Check(ctx context.Context, s provision.Step, in provision.Valu
 	}}, nil
 }
 
-// holding gives for how long the wanted set must go on being there.
-func (h *Changer) holding(id provision.StepID, there bool, hold time.Duration) time.Duration {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.since == nil {
-		h.since = map[provision.StepID]time.Time{}
+// steady knows since when things are as they are wanted.
+type steady struct {
+	mu    sync.Mutex
+	since map[string]time.Time
+}
+
+// left gives for how long a thing must go on being as wanted; the time begins anew when it is not.
+func (s *steady) left(thing string, wanted bool, hold time.Duration) time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.since == nil {
+		s.since = map[string]time.Time{}
 	}
-	if !there {
-		delete(h.since, id)
+	if !wanted {
+		delete(s.since, thing)
 		return hold
 	}
-	if h.since[id].IsZero() {
-		h.since[id] = time.Now()
+	if s.since[thing].IsZero() {
+		s.since[thing] = time.Now()
 	}
-	return hold - time.Since(h.since[id])
+	return hold - time.Since(s.since[thing])
 }
 
 // overlap reports whether two sets have a value in common.
@@ -221,8 +228,9 @@ type Agree struct {
 	Ask func(ctx context.Context, server, name, typ string) (provision.RRset, error)
 
 	mu    sync.Mutex
-	asked map[string]word      // what the provider last said, by record
-	since map[string]time.Time // since when all agree
+	asked map[string]word // what the provider last said, by record
+
+	watched steady
 }
 
 // providerEvery spaces the questions to the provider; name servers are asked far more often.
@@ -286,7 +294,7 @@ func (a *Agree) Check(ctx context.Context, _ provision.Step, in provision.Values
 			return st, err
 		}
 	}
-	if left := a.holding(provision.RecordKey(w.Name, w.Type), n == len(agreed), time.Duration(w.Hold)*time.Second); n == len(agreed) && left > 0 {
+	if left := a.watched.left(provision.RecordKey(w.Name, w.Type), n == len(agreed), time.Duration(w.Hold)*time.Second); n == len(agreed) && left > 0 {
 		return provision.Status{State: provision.Working, Again: time.Second,
 			Seen: fmt.Sprintf("all agree; they are watched for %d s, since what was moved was never seen there and may come late", w.Hold)}, nil
 	}
@@ -294,23 +302,6 @@ func (a *Agree) Check(ctx context.Context, _ provision.Step, in provision.Values
 		return provision.Status{State: provision.Done, Out: provision.Values{"servers": n, "agreed_at": time.Now().UTC().Format(time.RFC3339Nano)}}, nil
 	}
 	return a.settling(ctx, w.Zone, w.Name, w.Type, fmt.Sprintf("%d of %d agree; %s", n, len(agreed), seen))
-}
-
-// holding gives for how long all must go on agreeing; the time begins anew when one does not.
-func (a *Agree) holding(key string, all bool, hold time.Duration) time.Duration {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.since == nil {
-		a.since = map[string]time.Time{}
-	}
-	if !all {
-		delete(a.since, key)
-		return hold
-	}
-	if a.since[key].IsZero() {
-		a.since[key] = time.Now()
-	}
-	return hold - time.Since(a.since[key])
 }
 
 // finished asks the provider whether anything of the record is still on its way to the name servers: they may
