@@ -224,7 +224,8 @@ func (s Step) Resolve(attempt int, done map[StepID]Values) (Values, error) {
 		if attempt > len(s.Ladder) {
 			return nil, fmt.Errorf("%s has no attempt %d", s.ID, attempt+1)
 		}
-		args = maps.Clone(s.With)
+		args = map[string]Arg{}
+		maps.Copy(args, s.With)
 		maps.Copy(args, s.Ladder[attempt-1])
 	}
 	in := make(Values, len(args))

@@ -18,15 +18,15 @@ type worker struct {
 	args map[provision.StepID]provision.Values
 	quit <-chan struct{} // closed when the step is not needed any more; may be nil
 
-	unsure bool   // the attempt before may have had an effect that nobody has seen
-	digest string // of the step; empty while it clears something away
+	unsure bool // the attempt before may have had an effect that nobody has seen
+	own    bool // it performs the step itself, and does not clear away what it left
 	began  time.Time
 	seen   string
 }
 
 // perform tries the rungs of the step in turn. Of a step that was stopped it gives what is known of its effect.
 func (w *worker) perform(ctx context.Context) (provision.Values, error) {
-	w.began, w.digest = time.Now(), w.step.Digest()
+	w.began, w.own = time.Now(), true
 	attempt := w.past.attempt
 	w.unsure = w.past.unsure
 	if w.past.failed { // the process died between a failure and its clearing
@@ -191,7 +191,10 @@ func (w *worker) do(ctx, dctx context.Context, h Handler, in provision.Values, a
 			return nil, &haltError{err}
 		}
 	}
-	e := provision.Event{Type: provision.StepIntent, Step: w.step.ID, Kind: w.step.Kind, Attempt: attempt + 1, StepD: w.digest}
+	e := provision.Event{Type: provision.StepIntent, Step: w.step.ID, Kind: w.step.Kind, Attempt: attempt + 1}
+	if w.own {
+		e.StepD = w.step.Digest()
+	}
 	if err := w.run.record(ctx, e); err != nil {
 		return nil, err
 	}

@@ -71,6 +71,12 @@ func Back(g provision.Graph, events []provision.Event, run provision.RunID, remo
 	return out
 }
 
+// Moved reports whether a run may have moved a name.
+func Moved(g provision.Graph, events []provision.Event) bool {
+	_, touched := effects(events)
+	return slices.ContainsFunc(g.Steps, func(s provision.Step) bool { return s.Kind == DNSMove && touched[s.ID] })
+}
+
 // moved names what a move, or a join, is about.
 func moved(move provision.Step) string {
 	_, name, _ := strings.Cut(string(move.ID), "/")

@@ -77,3 +77,18 @@ func TestAbandonOfAnEarlierRun(t *testing.T) {
 		t.Errorf("it does not say that the name was left alone\n%s", out)
 	}
 }
+
+// A run that moved no name has nothing to go home with, and is not marked as undone.
+func TestBackOfARunThatMovedNothing(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, []string{"wrong-host-key=2"})
+	b.must(exitFailed, "--region", "ORD", "--sandbox", "--yes")
+	b.must(exitUsage, "back", "--yes")
+	if out := b.err.String(); !strings.Contains(out, "moved no name") {
+		t.Errorf("it does not say why\n%s", out)
+	}
+	b.must(exitDone, "abandon", "--yes")
+	if n := len(b.cloud.Snapshot().Servers); n > 0 {
+		t.Errorf("%d servers are left", n)
+	}
+}

@@ -89,10 +89,13 @@ func reverse(p past) (provision.Graph, error) {
 
 // back refuses where home is not known: what the records held was read after the run had moved them.
 func (o *undoOptions) back(p past) (provision.Graph, error) {
+	run := p.entry.Run.Short()
 	if names := steps.BeforeUnknown(p.graph); len(names) > 0 {
-		run := p.entry.Run.Short()
 		return provision.Graph{}, usage("point it home at your DNS provider, wait for its TTL, then: failover abandon "+run,
 			"the journal of run %s was lost when it had moved %s already, so what it held before is not known; nothing was touched", run, strings.Join(names, ", "))
+	}
+	if !steps.Moved(p.graph, p.events) {
+		return provision.Graph{}, usage("failover abandon "+run+" removes what it made", "run %s moved no name: there is nothing to take home", run)
 	}
 	return steps.Back(p.graph, p.events, p.entry.Run, o.remove), nil
 }
