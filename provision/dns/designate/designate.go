@@ -230,9 +230,8 @@ func (z *Zone) Settled(ctx context.Context, name, typ string) (provision.Status,
 	switch {
 	case !there:
 		st.State, st.Seen = provision.Done, "no such record set"
-	case s.Status == "ERROR":
-		st.State = provision.Failed
-	case s.Status == "PENDING":
+	case s.Status == "PENDING", s.Status == "ERROR":
+		// ERROR is not the end: designate tries again by itself, every two minutes and when a name server is back.
 		st.State = provision.Working
 	default:
 		st.State = provision.Done

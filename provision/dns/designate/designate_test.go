@@ -102,7 +102,7 @@ func TestZone(t *testing.T) {
 		}
 	}
 	a.set["ttl"], a.set["status"] = nil, "ERROR"
-	state(provision.Failed)
+	state(provision.Working)
 	if got, _ = z.Get(ctx, "www.example.com.", "A"); got.TTL != 3600 {
 		t.Errorf("a TTL of null is the zone's: %v", got)
 	}
