@@ -239,6 +239,18 @@ func (z *Zone) Settled(ctx context.Context, name, typ string) (provision.Status,
 	return st, nil
 }
 
+// MostValues gives how many values one record set may have in this project, 0 where that cannot be read: the
+// quota is 20 unless the provider says otherwise.
+func (z *Zone) MostValues(ctx context.Context) (int, error) {
+	var got struct {
+		Most int `json:"recordset_records"`
+	}
+	if err := z.get(ctx, "read the quotas", z.sc.ServiceURL("quotas"), &got); err != nil {
+		return 0, err
+	}
+	return max(got.Most, 0), nil
+}
+
 // NameServers gives those that designate itself calls authoritative.
 func (z *Zone) NameServers(ctx context.Context) ([]string, error) {
 	own, err := z.id(ctx)
