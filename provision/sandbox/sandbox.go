@@ -119,6 +119,7 @@ type Quota struct {
 	Ports              int // 1000
 	SecurityGroups     int // 20
 	SecurityGroupRules int // 200
+	RecordSetRecords   int // 500
 }
 
 func orInt(p *int, def int) {
@@ -159,6 +160,7 @@ func (o *Options) defaults() {
 	orInt(&q.Ports, 1000)
 	orInt(&q.SecurityGroups, 20)
 	orInt(&q.SecurityGroupRules, 200)
+	orInt(&q.RecordSetRecords, 500)
 }
 
 // Cloud is a running sandbox. Its methods may be called from any goroutine.
