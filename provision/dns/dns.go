@@ -26,7 +26,8 @@ type Zone interface {
 	// old, nothing is changed and the error is ErrChanged.
 	Set(ctx context.Context, old, next provision.RRset) error
 
-	// Settled says whether the provider itself has finished with the set: Done, Working ("PENDING") or Failed.
+	// Settled says whether the provider itself has finished with the set: Done, Working ("PENDING"), or Failed where it
+	// will not try again.
 	// Providers that answer only when they have finished always give Done.
 	Settled(ctx context.Context, name, typ string) (provision.Status, error)
 

@@ -59,6 +59,20 @@ func (l *late) Settled(ctx context.Context, name, typ string) (provision.Status,
 	return z.Settled(ctx, name, typ)
 }
 
+// MostValues gives 0 where the provider names no limit.
+func (l *late) MostValues(ctx context.Context) (int, error) {
+	z, err := l.get(ctx)
+	if err != nil {
+		return 0, err
+	}
+	if z, ok := z.(interface {
+		MostValues(ctx context.Context) (int, error)
+	}); ok {
+		return z.MostValues(ctx)
+	}
+	return 0, nil
+}
+
 func (l *late) NameServers(ctx context.Context) ([]string, error) {
 	z, err := l.get(ctx)
 	if err != nil {

@@ -316,7 +316,7 @@ func (a *Agree) finished(ctx context.Context, zone, name, typ string) (provision
 	return st, err
 }
 
-// settling asks the provider only when the name servers do not agree, so that its ERROR is not waited out.
+// settling asks the provider only when the name servers do not agree, for what it says of its own progress.
 func (a *Agree) settling(ctx context.Context, zone, name, typ, seen string) (provision.Status, error) {
 	st := provision.Status{State: provision.Working, Seen: seen, Again: 100 * time.Millisecond}
 	z, err := a.Zones.zone(zone)

@@ -46,21 +46,6 @@ type client struct {
 	everywhere                             bool // an administrator, who sees all projects
 }
 
-// entry is what the tests need of an entry of clouds.yaml.
-type entry struct {
-	Auth struct {
-		URL           string `yaml:"auth_url"`
-		Username      string `yaml:"username"`
-		Password      string `yaml:"password"`
-		Project       string `yaml:"project_name"`
-		ProjectID     string `yaml:"project_id"`
-		UserDomain    string `yaml:"user_domain_name"`
-		ProjectDomain string `yaml:"project_domain_name"`
-		AppID         string `yaml:"application_credential_id"`
-		AppSecret     string `yaml:"application_credential_secret"`
-	} `yaml:"auth"`
-}
-
 func readEntry(t *testing.T, name string) entry {
 	t.Helper()
 	file := os.Getenv("OS_CLIENT_CONFIG_FILE")
@@ -167,34 +152,6 @@ func (c client) must(sc *gophercloud.ServiceClient, method, path string, body an
 	return got
 }
 
-// object is JSON.
-type object map[string]any
-
-func (o object) text(names ...string) string {
-	v, _ := o.at(names...).(string)
-	return v
-}
-
-func (o object) at(names ...string) any {
-	var v any = map[string]any(o)
-	for _, n := range names {
-		m, _ := v.(map[string]any)
-		v = m[n]
-	}
-	return v
-}
-
-func (o object) list(name string) []object {
-	items, _ := o[name].([]any)
-	var out []object
-	for _, x := range items {
-		if m, ok := x.(map[string]any); ok {
-			out = append(out, m)
-		}
-	}
-	return out
-}
-
 // world is everything that a run could leave behind, in all projects where the rights reach, one line a thing.
 func (c client) world() []string {
 	c.Helper()
@@ -298,8 +255,8 @@ func (c client) oneEach(run string, slots ...string) {
 	}
 }
 
-// record makes the record set that a run is to move, as its owner would have it in good times.
-func (c client) record(name string, ttl int, values ...string) {
+// record makes the record set that a run is to move, as its owner would have it in good times, and gives its path.
+func (c client) record(name string, ttl int, values ...string) string {
 	c.Helper()
 	zones := c.must(c.dns, "GET", "zones?name="+here.zone+".", nil).list("zones")
 	if len(zones) == 0 {
@@ -314,6 +271,7 @@ func (c client) record(name string, ttl int, values ...string) {
 	})
 	wait(c.T, name+" to be ACTIVE", 30*time.Second, func() bool { return c.must(c.dns, "GET", one, nil).text("status") == "ACTIVE" })
 	served(c.T, name, values...)
+	return one
 }
 
 // dig asks the name server, once.

@@ -48,7 +48,7 @@ func begin(m *testing.M) int {
 	if err != nil {
 		return fail(err)
 	}
-	defer os.RemoveAll(dir) //nolint:errcheck // a folder of /tmp
+	defer os.RemoveAll(dir)
 	binary := filepath.Join(dir, "failover")
 	build := exec.Command("go", "build", "-o", binary, "github.com/dripstat/failover/cmd/failover")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
@@ -103,7 +103,7 @@ func rig(scripts string) place {
 	_ = os.Setenv("OS_CLIENT_CONFIG_FILE", filepath.Join(rigDir(), "clouds.yaml"))
 	return place{
 		region: "ORD", home: "IAD", image: "stub", flavor: "small", toobig: "toobig", network: "public", zone: "rig.test",
-		dns: "127.0.0.1:15053", az: "nova", cloud: "rig", admin: "rig-admin", rig: scripts,
+		dns: "127.0.0.1:15053", az: "fake", cloud: "rig", admin: "rig-admin", rig: scripts,
 		real: strings.Contains(string(settings), "RIG_REAL=1"),
 	}
 }

@@ -110,6 +110,11 @@ func sit(t *testing.T, p plan) desk {
 			d.env = append(d.env, v)
 		}
 	}
+	t.Cleanup(func() { // the next test needs the room and the quota
+		if t.Failed() && len(d.events()) > 0 {
+			d.run("abandon", "--yes")
+		}
+	})
 	return d
 }
 
@@ -259,6 +264,24 @@ func (d desk) events() []provision.Event {
 		out = append(out, e)
 	}
 	return out
+}
+
+// journals is the text of all of them.
+func (d desk) journals() string {
+	d.Helper()
+	files, _ := filepath.Glob(filepath.Join(d.dir, "state", d.service, "runs", "*.jsonl"))
+	var all strings.Builder
+	for _, f := range files {
+		text, err := os.ReadFile(f)
+		if err != nil {
+			d.Fatal(err)
+		}
+		all.Write(text)
+	}
+	if all.Len() == 0 {
+		d.Fatal("there is no journal")
+	}
+	return all.String()
 }
 
 // count gives how many events of a type and kind the newest journal has.

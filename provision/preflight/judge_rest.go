@@ -194,6 +194,10 @@ func (j *judgement) dns() {
 			}
 			j.facts.Checks += 2
 			name, thing := strings.TrimSuffix(z.FQDN(r), "."), "dns."+z.Name
+			if n, most := values(j.plan, r), j.seen.most[z.Name]; most > 0 && n > most {
+				j.find(provision.Refuse, "dns", thing, r.Pos, "ask the provider for more records in a set, make fewer servers, or spread them over several names",
+					"%s would get %d addresses, and the provider takes %d in one record set", name, n, most)
+			}
 			if len(f.Old.Values) == 0 {
 				j.find(provision.Noted, "dns", thing, r.Pos, "", "%s has no %s record yet: it will be made", name, r.Type)
 				continue
@@ -208,6 +212,17 @@ func (j *judgement) dns() {
 			}
 		}
 	}
+}
+
+// values counts what a record will hold.
+func values(p provision.Plan, r provision.Record) int {
+	n := len(r.Values)
+	for _, s := range p.Servers {
+		if slices.Contains(r.To, s.Name) {
+			n += s.Count
+		}
+	}
+	return n
 }
 
 // same compares values whatever their order and case: name servers shuffle, and keep the case they were given.

@@ -172,6 +172,9 @@ func TestFindings(t *testing.T) {
 		{"a new name", record(func(r *provision.RecordFacts) { r.Old.Values, r.Served[0].Values = nil, nil }), []string{"note dns: dns.public: www.shop.test has no A record yet: it will be made"}},
 		{"a long TTL", record(func(r *provision.RecordFacts) { r.Old.TTL = 3600 }),
 			[]string{"note dns: dns.public: www.shop.test has a TTL of 3600 s: resolvers may hold the old address that long after the move; keep it at 300 s in good times"}},
+		{"more addresses than a set takes", func(_ *provision.Plan, s *seen) { s.most = map[string]int{"public": 1} },
+			[]string{"refuse dns: dns.public: www.shop.test would get 2 addresses, and the provider takes 1 in one record set"}},
+		{"as many addresses as a set takes", func(_ *provision.Plan, s *seen) { s.most = map[string]int{"public": 2} }, nil},
 		{"a name server of another mind", record(func(r *provision.RecordFacts) { r.Served = []provision.RRset{{Values: []string{"203.0.113.99"}}} }),
 			[]string{"warn dns: dns.public: ns1.shop.test serves 203.0.113.99 for www.shop.test, the provider holds 203.0.113.10"}},
 		{"a name server of the same mind in another order", record(func(r *provision.RecordFacts) {

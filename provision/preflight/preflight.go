@@ -23,6 +23,11 @@ type Zone interface {
 	NameServers(ctx context.Context) ([]string, error)
 }
 
+// limited is a Zone that can tell how many values one record set may have, 0 for any number.
+type limited interface {
+	MostValues(ctx context.Context) (int, error)
+}
+
 // Sources are all that preflight reads. Maps are by the names of the plan's blocks.
 type Sources struct {
 	// Inventory reads one region of a cloud for the Server blocks that use it.
@@ -46,6 +51,7 @@ type seen struct {
 	inventories  map[string]provision.Inventory
 	certificates map[string]*secrets.Certificate
 	records      map[string]provision.RecordFacts
+	most         map[string]int // by zone: how many values one record set may have
 	userData     map[string][]byte
 	findings     []provision.Finding
 	checks       int
@@ -61,7 +67,7 @@ func Check(ctx context.Context, plan provision.Plan, region string, src Sources)
 	defer cancel()
 	r := reader{plan: plan, src: src, seen: seen{
 		inventories: map[string]provision.Inventory{}, certificates: map[string]*secrets.Certificate{},
-		records: map[string]provision.RecordFacts{}, userData: map[string][]byte{},
+		records: map[string]provision.RecordFacts{}, most: map[string]int{}, userData: map[string][]byte{},
 	}}
 	var wg sync.WaitGroup
 	for _, c := range plan.Clouds {
@@ -149,6 +155,15 @@ func (r *reader) zone(ctx context.Context, z provision.Zone) {
 	var wg sync.WaitGroup
 	if len(servers) == 0 {
 		wg.Go(func() { servers, serversErr = zone.NameServers(ctx) })
+	}
+	if l, ok := zone.(limited); ok && slices.ContainsFunc(z.Records, func(rec provision.Record) bool { return values(r.plan, rec) > 1 }) {
+		wg.Go(func() {
+			if most, err := l.MostValues(ctx); err == nil { // not for everybody to read
+				r.mu.Lock()
+				defer r.mu.Unlock()
+				r.seen.most[z.Name] = most
+			}
+		})
 	}
 	for i, rec := range z.Records {
 		wg.Go(func() { sets[i], errs[i] = zone.Get(ctx, z.FQDN(rec), rec.Type) })

@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"fmt"
 	"path"
 	"slices"
 	"strings"
@@ -20,6 +21,9 @@ var designateRoutes = []route{
 				"links": []obj{{"rel": "self", "href": k.self("/v2")}}})
 		}
 		return 200, obj{"versions": list}
+	}),
+	on("GET /v2/quotas", func(k *call) (int, any) {
+		return 200, obj{"api_export_size": 1000, "recordset_records": k.c.opts.Quota.RecordSetRecords, "zone_records": 500, "zone_recordsets": 500, "zones": 10}
 	}),
 	on("GET /v2/zones", zoneList),
 	on("GET /v2/zones/{zone}", func(k *call) (int, any) {
@@ -67,7 +71,40 @@ func designateError(k *call, status int, msg string) any {
 	if kind == "" {
 		kind = "unknown"
 	}
+	if kind == "invalid_record" { // the schema's complaints come without a message of their own
+		return obj{"code": status, "type": "invalid_object", "request_id": k.id,
+			"errors": obj{"errors": []obj{{"path": []any{"records", 0}, "message": text, "validator": "format"}}}}
+	}
 	return obj{"code": status, "type": kind, "message": text, "request_id": k.id}
+}
+
+// checked gives the values as they will be read back. None at all is taken: designate keeps the set, and serves nothing.
+func checked(key rrKey, values []string) ([]string, error) {
+	if len(values) == 0 {
+		return []string{}, nil
+	}
+	for _, v := range values {
+		if _, err := canonical(key, 60, []string{v}); err != nil {
+			return nil, fmt.Errorf("'%s' is not a '%s' Record", v, key.kind)
+		}
+	}
+	return canonical(key, 60, values)
+}
+
+func (k *call) tooMany(values []string) bool {
+	most := k.c.opts.Quota.RecordSetRecords
+	return most >= 0 && len(values) > most
+}
+
+// send brings a set on its way, and gives the status of the answer. What has no values is ACTIVE at once, and is not
+// sent: the name server goes on with what it had.
+func (k *call) send(z *zone, rs *rrset, action string, settled int) int {
+	rs.action, rs.last = action, nil
+	if len(rs.values) == 0 {
+		return settled
+	}
+	rs.last = k.c.submit(z, rrKey{rs.name, rs.kind}, &rrData{rs.ttlOr(z.ttl), rs.values}, k.now, true)
+	return 202
 }
 
 // zone finds the zone of the path; settling it first makes every answer that of now.
@@ -237,18 +274,20 @@ func rrsetCreate(k *call) (int, any) {
 	if in.Records != nil {
 		values = *in.Records
 	}
-	values, err := canonical(key, 60, values)
+	values, err := checked(key, values)
 	if err != nil {
-		return k.err(400, "invalid_object: Provided object does not match schema: %s", err)
+		return k.err(400, "invalid_record: %s", err)
+	}
+	if k.tooMany(values) {
+		return k.err(413, "over_quota: Quota exceeded for recordset_records.")
 	}
 	rs := &rrset{id: uuid(), name: key.name, kind: key.kind, ttl: in.TTL, values: values, created: k.now, version: 1, action: "CREATE", order: k.c.nextOrder()}
 	if in.Description != nil {
 		rs.description = *in.Description
 	}
 	z.sets[rs.id] = rs
-	rs.last = k.c.submit(z, key, &rrData{rs.ttlOr(z.ttl), values}, k.now, true)
 	k.header.Set("Location", k.self("/v2/zones/"+z.id+"/recordsets/"+rs.id))
-	return 202, k.rrsetView(z, rs)
+	return k.send(z, rs, "CREATE", 201), k.rrsetView(z, rs)
 }
 
 // rrsetUpdate replaces the whole record set: what records holds is all there will be.
@@ -277,9 +316,12 @@ func rrsetUpdate(k *call) (int, any) {
 	key, values := rrKey{rs.name, rs.kind}, rs.values
 	if in.Records != nil {
 		var err error
-		if values, err = canonical(key, 60, *in.Records); err != nil {
-			return k.err(400, "invalid_object: Provided object does not match schema: %s", err)
+		if values, err = checked(key, *in.Records); err != nil {
+			return k.err(400, "invalid_record: %s", err)
 		}
+	}
+	if k.tooMany(values) {
+		return k.err(413, "over_quota: Quota exceeded for recordset_records.")
 	}
 	if _, named := raw["ttl"]; named { // null: back to the zone's
 		rs.ttl = in.TTL
@@ -287,9 +329,8 @@ func rrsetUpdate(k *call) (int, any) {
 	if in.Description != nil {
 		rs.description = *in.Description
 	}
-	rs.values, rs.updated, rs.version, rs.action = values, k.now, rs.version+1, "UPDATE"
-	rs.last = k.c.submit(z, key, &rrData{rs.ttlOr(z.ttl), values}, k.now, true)
-	return 202, k.rrsetView(z, rs)
+	rs.values, rs.updated, rs.version = values, k.now, rs.version+1
+	return k.send(z, rs, "UPDATE", 200), k.rrsetView(z, rs)
 }
 
 func rrsetDelete(k *call) (int, any) {

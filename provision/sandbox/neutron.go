@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -104,9 +105,28 @@ func (k *call) list(key string, views []obj) (int, any) {
 	if part == nil {
 		part = []obj{}
 	}
+	// A full page always names a next one, which may be empty.
+	if n, err := strconv.Atoi(q.Get("limit")); err == nil && n > 0 && len(part) == n {
+		more = true
+	}
+	last := ""
+	if more {
+		last = fmt.Sprint(part[len(part)-1]["id"])
+	}
+	if fields := q["fields"]; len(fields) > 0 {
+		part = slices.Clone(part)
+		for i, v := range part {
+			part[i] = obj{}
+			for _, f := range fields {
+				if x, ok := v[f]; ok {
+					part[i][f] = x
+				}
+			}
+		}
+	}
 	out := obj{key: part}
 	if more {
-		out[key+"_links"] = []obj{{"rel": "next", "href": k.self(k.next(fmt.Sprint(part[len(part)-1]["id"])))}}
+		out[key+"_links"] = []obj{{"rel": "next", "href": k.self(k.next(last))}}
 	}
 	return 200, out
 }
@@ -203,8 +223,12 @@ func extensionViews() (list []obj) {
 }
 
 // ipAvailability is for administrators in neutron's default policy.
+// ipAvailability shows nothing to those who may not see it, and says so only of a single network.
 func ipAvailability(k *call) (int, any) {
-	return k.err(403, "rule:get_network_ip_availability is disallowed by policy")
+	if k.vars["id"] == "" {
+		return 200, obj{"network_ip_availabilities": []obj{}}
+	}
+	return k.err(404, "Network %s could not be found.", k.vars["id"])
 }
 
 func neutronQuota(k *call, detail bool) (int, any) {

@@ -2,7 +2,9 @@ package sandbox
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
+	"strings"
 )
 
 type secRule struct {
@@ -12,10 +14,14 @@ type secRule struct {
 	remoteGroup, remotePrefix                    *string
 }
 
-// same is neutron's notion of a duplicate: everything but id and description.
+// same is neutron's notion of a duplicate: everything but id and description. All addresses are no prefix.
 func (r *secRule) same(o *secRule) bool {
 	key := func(r *secRule) string {
-		return fmt.Sprint(r.direction, r.ethertype, str(r.protocol), intp(r.portMin), intp(r.portMax), str(r.remoteGroup), str(r.remotePrefix))
+		prefix := str(r.remotePrefix)
+		if p, ok := prefix.(string); ok && strings.HasSuffix(p, "/0") {
+			prefix = nil
+		}
+		return fmt.Sprint(r.direction, r.ethertype, str(r.protocol), intp(r.portMin), intp(r.portMax), str(r.remoteGroup), prefix)
 	}
 	return key(r) == key(o)
 }
@@ -220,6 +226,8 @@ func (k *call) addSecRule(i secRuleInput) (*secRule, int, any) {
 		return refuse(400, "For TCP/UDP protocols, port_range_min must be <= port_range_max")
 	case i.PortMin != nil && i.Protocol == nil:
 		return refuse(400, "Must also specify protocol if port range is given.")
+	case i.RemotePrefix != nil && !isPrefix(*i.RemotePrefix):
+		return refuse(400, "Invalid CIDR %s given as IP prefix.", *i.RemotePrefix)
 	case i.RemoteGroup != nil && i.RemotePrefix != nil:
 		return refuse(400, "Only remote_ip_prefix or remote_group_id may be provided.")
 	}
@@ -238,6 +246,14 @@ func (k *call) addSecRule(i secRuleInput) (*secRule, int, any) {
 	}
 	g.rules = append(g.rules, r)
 	return r, 0, nil
+}
+
+func isPrefix(s string) bool {
+	if _, err := netip.ParseAddr(s); err == nil {
+		return true
+	}
+	_, err := netip.ParsePrefix(s)
+	return err == nil
 }
 
 func secRuleDelete(k *call) (int, any) {

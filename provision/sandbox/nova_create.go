@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"cmp"
 	"encoding/base64"
 	"encoding/json"
 	"slices"
@@ -74,7 +75,7 @@ func serverCreate(k *call) (int, any) {
 		}
 	}
 	s := in.Server
-	ud, err := base64.StdEncoding.DecodeString(s.UserData)
+	ud, err := lenientBase64(s.UserData)
 	flavorRef, _ := s.FlavorRef.(string)
 	switch {
 	case s.Name == "":
@@ -89,14 +90,12 @@ func serverCreate(k *call) (int, any) {
 		return k.err(400, "Invalid input for field/attribute user_data. Value: ... is too long")
 	case err != nil:
 		return k.err(400, "Invalid input for field/attribute user_data. Value: ... is not a 'base64'")
-	case !validMetadata(s.Metadata):
-		return k.err(400, "Invalid input for field/attribute metadata. Keys and values are of 1 to 255 characters")
+	case badMetadata(s.Metadata) != "":
+		return k.err(400, "Invalid input for field/attribute %s. Keys and values are of 1 to 255 characters", badMetadata(s.Metadata))
 	case len(s.Tags) > 50:
 		return k.err(400, "Invalid input for field/attribute tags. Value: %v is too long", s.Tags)
 	case slices.ContainsFunc(s.Tags, badTag):
-		return k.err(400, "Invalid input for field/attribute tags. Value: %v. A tag has 1 to 60 characters, no comma and no slash", s.Tags)
-	case num(s.MinCount, 1) != 1 || num(s.MaxCount, 1) != 1:
-		return k.err(400, "the sandbox makes one server with each request: min_count and max_count must be 1")
+		return k.err(400, "Invalid input for field/attribute %d. Value: %v. A tag has 1 to 60 characters, no comma and no slash", slices.IndexFunc(s.Tags, badTag), s.Tags)
 	}
 	sv := &server{id: uuid(), region: k.region, name: s.Name, metadata: s.Metadata, tags: s.Tags, az: s.AZ,
 		userData: ud, description: s.Description, created: k.now, updated: k.now,
@@ -124,7 +123,7 @@ func serverCreate(k *call) (int, any) {
 		for _, g := range s.SecGroups {
 			found := c.secGroupByName(k.region, g.Name)
 			if found == nil {
-				return k.err(400, "Security group %s not found.", g.Name)
+				return k.err(400, "Unable to find security_group with name or id '%s'", g.Name)
 			}
 			sv.secgroups = append(sv.secgroups, found.name)
 		}
@@ -143,8 +142,12 @@ func serverCreate(k *call) (int, any) {
 			return k.err(403, "Quota exceeded, too many servers in group")
 		}
 	}
-	if msg := c.overQuota(k.region, sv.flavor); msg != "" {
+	count := max(num(s.MinCount, 1), num(s.MaxCount, 1))
+	if msg := c.overQuota(k.region, sv.flavor, count); msg != "" {
 		return k.err(403, "%s", msg)
+	}
+	if count != 1 {
+		return k.err(400, "the sandbox makes one server with each request: min_count and max_count must be 1")
 	}
 
 	sv.order = c.nextOrder()
@@ -185,6 +188,18 @@ func serverCreate(k *call) (int, any) {
 		"security_groups": groups, "adminPass": pass}}
 }
 
+// lenientBase64 passes over what is no base64, as Python's decoder does, on which nova's schema stands; only the
+// length must be right.
+func lenientBase64(s string) ([]byte, error) {
+	s = strings.Map(func(r rune) rune {
+		if r == '+' || r == '/' || r == '=' || r >= '0' && r <= '9' || r >= 'A' && r <= 'Z' || r >= 'a' && r <= 'z' {
+			return r
+		}
+		return -1
+	}, s)
+	return base64.StdEncoding.DecodeString(s)
+}
+
 func num(v any, def int) int {
 	switch n := v.(type) {
 	case float64:
@@ -201,13 +216,17 @@ func num(v any, def int) int {
 
 func badTag(t string) bool { return t == "" || len(t) > 60 || strings.ContainsAny(t, ",/") }
 
-func validMetadata(m map[string]string) bool {
+// badMetadata names what nova would complain of.
+func badMetadata(m map[string]string) string {
 	for key, v := range m {
 		if key == "" || len(key) > 255 || len(v) > 255 {
-			return false
+			return cmp.Or(key, "metadata")
 		}
 	}
-	return len(m) <= 128
+	if len(m) > 128 {
+		return "metadata"
+	}
+	return ""
 }
 
 // disks settles what the server boots from: an image, or a volume made from one.
@@ -300,13 +319,13 @@ func (k *call) networks(raw json.RawMessage) (nets []novaNet, status int, val an
 }
 
 // overQuota answers nova's TooManyInstances, which names every resource in want.
-func (c *Cloud) overQuota(region string, f *flavor) string {
+func (c *Cloud) overQuota(region string, f *flavor, count int) string {
 	u, q := c.usage(region), c.opts.Quota
 	var names, req, used, limit []string
 	for _, r := range []struct {
 		name           string
 		req, use, most int
-	}{{"cores", f.VCPUs, u.cores, q.Cores}, {"instances", 1, u.instances, q.Instances}, {"ram", f.RAMMB, u.ram, q.RAMMB}} {
+	}{{"cores", count * f.VCPUs, u.cores, q.Cores}, {"instances", count, u.instances, q.Instances}, {"ram", count * f.RAMMB, u.ram, q.RAMMB}} {
 		if r.most >= 0 && r.use+r.req > r.most {
 			names, req = append(names, r.name), append(req, itoa(r.req))
 			used, limit = append(used, itoa(r.use)), append(limit, itoa(r.most))
@@ -319,7 +338,11 @@ func (c *Cloud) overQuota(region string, f *flavor) string {
 	return "Quota exceeded for " + j(names) + ": Requested " + j(req) + ", but already used " + j(used) + " of " + j(limit) + " " + j(names)
 }
 
-const noValidHost = "No valid host was found. There are not enough hosts available."
+// placement knows no host that is large enough, and nova adds nothing; or the scheduler's filters took the last one.
+const (
+	noValidHost = "No valid host was found. "
+	noHostLeft  = noValidHost + "There are not enough hosts available."
+)
 
 // schedule gives the server a host, or decides now how its boot will fail.
 func (c *Cloud) schedule(s *server, group string) {
@@ -346,7 +369,7 @@ func (c *Cloud) schedule(s *server, group string) {
 			s.host = (s.host + 1) % c.opts.Hosts
 		}
 		if taken[s.host] && g.policy == "anti-affinity" {
-			s.unscheduled = true
+			s.unscheduled, s.failure = true, noHostLeft
 		}
 	case g != nil:
 		for h := range taken {
@@ -354,10 +377,10 @@ func (c *Cloud) schedule(s *server, group string) {
 		}
 	}
 	if c.noRoom(s.flavor.Name) {
-		s.unscheduled = true
+		s.unscheduled, s.failure = true, noValidHost
 	}
 	if s.unscheduled {
-		s.failure, s.boot = noValidHost, min(s.boot/5, 5*time.Second)
+		s.boot = min(s.boot/5, 5*time.Second)
 	} else if c.take("boot-error") {
 		s.failure = "Exceeded maximum number of retries. Exhausted all hosts available for retrying build failures for instance " + s.id + "."
 	}

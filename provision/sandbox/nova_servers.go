@@ -176,7 +176,11 @@ func serverList(k *call, detail bool) (int, any) {
 	views := []obj{}
 	for _, s := range part {
 		if detail {
-			views = append(views, k.serverView(s))
+			v := k.serverView(s)
+			if s.unscheduled {
+				delete(v, "fault") // such a server is in cell0, where nova's list does not look for reasons
+			}
+			views = append(views, v)
 		} else {
 			views = append(views, obj{"id": s.id, "name": s.name, "links": k.links("servers", s.id)})
 		}

@@ -20,7 +20,7 @@ func metadataSet(k *call) (int, any) {
 		return k.noServer()
 	}
 	var in struct{ Metadata map[string]string }
-	if k.decode(&in) != nil || in.Metadata == nil || !validMetadata(in.Metadata) {
+	if k.decode(&in) != nil || in.Metadata == nil || badMetadata(in.Metadata) != "" {
 		return k.malformed()
 	}
 	next := map[string]string{}

@@ -7,10 +7,13 @@
 //
 // It imitates OpenStack Zed as a member of one project sees it: status codes,
 // error bodies, microversions 2.1 to 2.93, PENDING and BUILD, quotas, and the
-// faults listed by [Faults]. It does not imitate: admin calls, cinder's and
-// octavia's APIs, routers, resizing and rebuilding, capacity of hosts (a host is
-// never full), enforcement of security groups, IPv6, or a shell on the servers
-// (ssh.go names the few commands that they know).
+// faults listed by [Faults]. What it is held against is what a real one answered:
+// provision/e2e/testdata/conformance.txt. It does not imitate: admin calls, roles
+// (a reader may write), other projects, cinder's and octavia's APIs, routers,
+// resizing and rebuilding, several servers with one request, capacity of hosts (a
+// host is never full), services that call each other (nova lives on when neutron is
+// dark), record sets in ERROR, enforcement of security groups, IPv6, or a shell on
+// the servers (ssh.go names the few commands that they know).
 //
 // It never prints a secret, writes nothing to disk, sends nothing off this
 // machine, and imports nothing of this module.
@@ -120,6 +123,7 @@ type Quota struct {
 	Ports              int // 1000
 	SecurityGroups     int // 20
 	SecurityGroupRules int // 200
+	RecordSetRecords   int // 500
 }
 
 func orInt(p *int, def int) {
@@ -160,6 +164,7 @@ func (o *Options) defaults() {
 	orInt(&q.Ports, 1000)
 	orInt(&q.SecurityGroups, 20)
 	orInt(&q.SecurityGroupRules, 200)
+	orInt(&q.RecordSetRecords, 500)
 }
 
 // Cloud is a running sandbox. Its methods may be called from any goroutine.

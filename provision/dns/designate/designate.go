@@ -230,14 +230,25 @@ func (z *Zone) Settled(ctx context.Context, name, typ string) (provision.Status,
 	switch {
 	case !there:
 		st.State, st.Seen = provision.Done, "no such record set"
-	case s.Status == "ERROR":
-		st.State = provision.Failed
-	case s.Status == "PENDING":
+	case s.Status == "PENDING", s.Status == "ERROR":
+		// ERROR is not the end: designate tries again by itself, every two minutes and when a name server is back.
 		st.State = provision.Working
 	default:
 		st.State = provision.Done
 	}
 	return st, nil
+}
+
+// MostValues gives how many values one record set may have in this project, 0 where that cannot be read: the
+// quota is 20 unless the provider says otherwise.
+func (z *Zone) MostValues(ctx context.Context) (int, error) {
+	var got struct {
+		Most int `json:"recordset_records"`
+	}
+	if err := z.get(ctx, "read the quotas", z.sc.ServiceURL("quotas"), &got); err != nil {
+		return 0, err
+	}
+	return max(got.Most, 0), nil
 }
 
 // NameServers gives those that designate itself calls authoritative.

@@ -21,6 +21,7 @@ type api struct {
 	set  map[string]any
 	sent []string
 	code int // of the next write
+	most int // values in a set; 0: not for our eyes
 }
 
 func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -42,6 +43,12 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		reply(200, map[string]any{"zones": zones})
 	case r.URL.Path == "/v2/zones/z1/nameservers":
 		reply(200, map[string]any{"nameservers": []any{map[string]any{"hostname": "ns1.example.net.", "priority": 1}}})
+	case r.URL.Path == "/v2/quotas":
+		if a.most == 0 {
+			reply(403, map[string]any{"code": 403, "type": "forbidden", "message": "Forbidden"})
+			return
+		}
+		reply(200, map[string]any{"zones": 10, "recordset_records": a.most})
 	case r.Method == http.MethodGet:
 		sets := []any{map[string]any{"id": "w", "name": "x.www.example.com.", "type": "A", "records": []string{"192.0.2.99"}}} // what a pattern would find
 		if a.set != nil {
@@ -102,7 +109,7 @@ func TestZone(t *testing.T) {
 		}
 	}
 	a.set["ttl"], a.set["status"] = nil, "ERROR"
-	state(provision.Failed)
+	state(provision.Working)
 	if got, _ = z.Get(ctx, "www.example.com.", "A"); got.TTL != 3600 {
 		t.Errorf("a TTL of null is the zone's: %v", got)
 	}
@@ -136,6 +143,15 @@ func TestZone(t *testing.T) {
 	}
 	if ns, err := z.NameServers(ctx); err != nil || !slices.Equal(ns, []string{"ns1.example.net"}) {
 		t.Error(ns, err)
+	}
+	if n, err := z.MostValues(ctx); err == nil {
+		t.Error("a limit that may not be read is", n)
+	}
+	for most, want := range map[int]int{20: 20, -1: 0} {
+		a.most = most
+		if n, err := z.MostValues(ctx); n != want || err != nil {
+			t.Error(most, n, err)
+		}
 	}
 	_, err = New(sc, "example.org").Get(ctx, "www.example.org.", "A")
 	var pe *provision.Error

@@ -163,7 +163,7 @@ send_service_user_token = true
 $(auth_opts nova)
 E
       dbopts nova_$r; authtoken nova; lock nova_$r; } >"$ETC/nova-$r.conf"
-    for n in $(seq "$RIG_FAKES"); do
+    for n in $(fakes_of $r); do
         mkdir -p "$RIG_DIR/$r/fake$n"
         cat >"$ETC/nova-$r-fake$n.conf" <<E
 [DEFAULT]

@@ -3,7 +3,7 @@ RIG_HOME=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 RIG_DIR=${RIG_DIR:-${XDG_STATE_HOME:-$HOME/.local/state}/failover-rig}      # all state; "down.sh wipe" removes it
 RIG_CACHE=${RIG_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/openstack-rig}       # packages and the bootable image
 RIG_REGIONS=${RIG_REGIONS:-"IAD ORD"}
-RIG_FAKES=${RIG_FAKES:-2}            # fake compute hosts of each region: 2 vCPUs, 8 GiB each
+RIG_FAKES=${RIG_FAKES:-3}            # fake compute hosts of ORD, 2 vCPUs and 8 GiB each; other regions have one
 RIG_REAL=${RIG_REAL:-0}              # 1: one libvirt host in ORD too
 RIG_VIRT=${RIG_VIRT:-qemu}           # kvm where KVM works
 RIG_TOKEN_SECONDS=${RIG_TOKEN_SECONDS:-14400}
@@ -21,6 +21,7 @@ region_port() { # region_port ORD nova: IAD has 1xxxx, ORD 2xxxx
         glance) echo ${d}9292;; neutron) echo ${d}9696;;
     esac
 }
+fakes_of() { if [ "$1" = ORD ]; then seq "$RIG_FAKES"; else echo 1; fi; }
 # Debian's python, not one of another place that comes first in PATH.
 PATH=/usr/sbin:/usr/bin:/sbin:/bin
 export PATH RIG_DIR RIG_CACHE RIG_REAL RIG_NETNS PYTHONPATH="$RIG_HOME/lib" PYTHONDONTWRITEBYTECODE=1

@@ -16,7 +16,7 @@ for k in [k for k in os.environ if k.startswith('OS_')]:
 ENV = subprocess.run(
     ['bash', '-c', '. %s/env.sh; echo "$RIG_DIR $RIG_CACHE/image $PW $P_KEYSTONE $P_DESIGNATE";'
      'for r in $RIG_REGIONS; do echo "$r $(region_port $r nova) $(region_port $r placement) '
-     '$(region_port $r glance) $(region_port $r neutron)"; done' % os.path.dirname(os.path.abspath(__file__))],
+     '$(region_port $r glance) $(region_port $r neutron)" $(fakes_of $r); done' % os.path.dirname(os.path.abspath(__file__))],
     check=True, capture_output=True, text=True).stdout.splitlines()
 DIR, IMAGE, PW, KEYSTONE, DESIGNATE = ENV[0].split()
 REGIONS = {l.split()[0]: l.split()[1:] for l in ENV[1:]}
@@ -63,7 +63,7 @@ def keystone():
         if (s.id, region, 'public') not in have:   # every service falls back to public
             c.create_endpoint(service_id=s.id, region_id=region, interface='public', url=url)
 
-    for r, (nova, placement, glance, neutron) in REGIONS.items():
+    for r, (nova, placement, glance, neutron, *_) in REGIONS.items():
         endpoint('identity', 'keystone', r, URL % KEYSTONE + '/v3')
         endpoint('compute', 'nova', r, URL % nova + '/v2.1')
         endpoint('placement', 'placement', r, URL % placement)
@@ -93,6 +93,28 @@ def region(n, r):
     if not c.image.find_image('stub'):
         c.create_image('stub', disk_format='raw', container_format='bare', visibility='public',
                        data=b'\0' * 1048576, wait=True)
+    hosts(c, 'fake', ['%s-fake%s' % (r.lower(), i) for i in REGIONS[r][4:]])
+
+
+def hosts(c, name, which):
+    """An availability zone around some of the hosts.
+
+    nova tells placement of it when the host is added, and never again: a host that placement does not know by
+    then is in no zone for the scheduler, and every boot there ends in "No valid host". The default zone, nova, is
+    no help: whoever asks for it may get any host."""
+    want = {}
+
+    def known():
+        for h in c.compute.hypervisors(details=True):
+            if h.service_details['host'] in which and next(iter(c.placement.resource_providers(name=h.name)), None):
+                want[h.service_details['host']] = True
+        return len(want) == len(which)
+    until(known, 'placement does not know ' + ' '.join(which))
+    a = next((a for a in c.compute.aggregates() if a.name == name), None) or \
+        c.compute.create_aggregate(name=name, availability_zone=name)
+    for h in want:
+        if h not in (a.hosts or []):
+            c.compute.add_host_to_aggregate(a, h)
 
 
 def zone(user, name):
@@ -138,16 +160,7 @@ def real():
                        visibility='public', wait=True, kernel_id=ids['debian-kernel'],
                        ramdisk_id=ids['debian-ramdisk'],
                        os_command_line='root=/dev/vda ro console=ttyS0 net.ifnames=0 quiet')
-    # nova tells placement of the zone when the host is added, and never again: a host that placement does not know by
-    # then is in no zone for the scheduler, and every boot there ends in "No valid host".
-    def known():
-        h = next((h for h in c.compute.hypervisors(details=True) if h.service_details['host'] == 'ord-real'), None)
-        return h and next(iter(c.placement.resource_providers(name=h.name)), None)
-    until(known, 'placement does not know the real host')
-    a = next((a for a in c.compute.aggregates() if a.name == 'real'), None) or \
-        c.compute.create_aggregate(name='real', availability_zone='real')
-    if 'ord-real' not in (a.hosts or []):
-        c.compute.add_host_to_aggregate(a, 'ord-real')
+    hosts(c, 'real', ['ord-real'])
 
 
 {'keystone': keystone, 'cloud': cloud, 'real': real}[sys.argv[1]]()

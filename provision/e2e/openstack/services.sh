@@ -5,7 +5,7 @@ GLOBAL="keystone designate-central designate-api designate-worker designate-mdns
 of_region() {
     local n
     for n in placement neutron nova-conductor nova-scheduler nova-api glance; do echo "$1-$n"; done
-    for n in $(seq "$RIG_FAKES"); do echo "$1-nova-fake$n"; done
+    for n in $(fakes_of $1); do echo "$1-nova-fake$n"; done
     [ "$1" != ORD ] || [ "$RIG_REAL" != 1 ] || echo "ORD-linuxbridge ORD-nova-real"
 }
 wsgi() { # wsgi NAME PORT FILE [VAR=VALUE...]
