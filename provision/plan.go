@@ -88,8 +88,8 @@ type OpenStack struct {
 type SecretStore struct {
 	Name string
 	Pos  Pos
-	Kind string // "age"
-	Age  AgeStore
+	Kind string // "age"; which of these is set
+	Age  *AgeStore
 }
 
 // AgeStore is a bundle sealed with age.
@@ -102,10 +102,9 @@ type AgeStore struct {
 type Certificate struct {
 	Name    string
 	Pos     Pos
-	From    string   // name of a SecretStore
-	Path    string   // in that store
-	Names   []string // DNS names that it must cover
-	CA      string   // PEM text of extra roots that clients of this service trust; empty: the system's alone
+	From    []secrets.Ref // a ladder: the next where one cannot be reached
+	Names   []string      // DNS names that it must cover
+	CA      string        // PEM text of extra roots that clients of this service trust; empty: the system's alone
 	Warn    time.Duration
 	Persist bool   // on a disk of the server, not in /run
 	Reload  string // systemd unit to reload once it is there; empty: failover-proxy.service for tls-proxy, none otherwise

@@ -69,7 +69,7 @@ func shapes(kind string) shape {
 	case "secrets.age":
 		return shape{"file! identity", ""}
 	case "certificate":
-		return shape{"from! path! names! ca warn persist reload", ""}
+		return shape{"from! path names! ca warn persist reload", ""}
 	case "server":
 		return shape{server, "ssh ready volume region+"}
 	case "server.region":

@@ -36,7 +36,7 @@ type site struct {
 	region string
 	clouds openstack.Clouds
 	zones  dns.Zones
-	stores map[string]*age.Store // one each, so that a person is asked for a passphrase once
+	stores map[string]secrets.Backend // one each, so that a person is asked for a passphrase once
 	keeper *deliver.Keeper
 	dial   func(ctx context.Context, network, addr string) (net.Conn, error) // nil: the network
 }
@@ -45,9 +45,9 @@ type site struct {
 func (a *App) newSite(plan provision.Plan, region string, box *box) (*site, error) {
 	s := &site{app: a, plan: plan.For(region), region: region, dial: a.dial, clouds: openstack.Clouds{}, zones: dns.Zones{}}
 	s.keeper = &deliver.Keeper{Fetch: s.certificate}
-	s.stores = map[string]*age.Store{}
+	s.stores = map[string]secrets.Backend{}
 	for _, st := range plan.Secrets {
-		s.stores[st.Name] = &age.Store{File: st.Age.File, Identity: st.Age.Identity, Dir: plan.Dir, Env: a.LookEnv, Ask: a.askSecret()}
+		s.stores[st.Name] = s.backend(st)
 	}
 	for _, c := range plan.Clouds {
 		o := openstack.Options{Env: a.LookEnv, Dir: plan.Dir, UserAgent: "failover/" + version()}
@@ -97,14 +97,35 @@ func (s *site) zone(z provision.Zone) (dns.Zone, error) {
 	return nil, errors.New("has no provider")
 }
 
-// certificate fetches one of the plan's certificates from where it is kept.
-func (s *site) certificate(ctx context.Context, name string) (*secrets.Certificate, error) {
-	c, _ := s.plan.Certificate(name)
-	store := s.stores[c.From]
-	if store == nil {
-		return nil, &provision.Error{What: fmt.Sprintf("the plan has no secrets block %q any more", c.From)}
+// backend makes what a secrets block names. It asks nobody.
+func (s *site) backend(st provision.SecretStore) secrets.Backend {
+	return &age.Store{File: st.Age.File, Identity: st.Age.Identity, Dir: s.plan.Dir, Env: s.app.LookEnv, Ask: s.app.askSecret()}
+}
+
+// ladder gives the places of one of the plan's certificates.
+func (s *site) ladder(name string) ([]secrets.Rung, error) {
+	c, ok := s.plan.Certificate(name)
+	if !ok { // of a run that began with another plan
+		return nil, &provision.Error{What: fmt.Sprintf("the plan has no certificate block %q any more", name), Hint: "put it back, or give the plan that the run began with: --plan FILE"}
 	}
-	return store.Certificate(ctx, c.Path)
+	var out []secrets.Rung
+	for _, ref := range c.From {
+		out = append(out, secrets.Rung{Ref: ref, Backend: s.stores[ref.Store]})
+	}
+	return out, nil
+}
+
+// certificate fetches one of the plan's certificates: the one with this fingerprint, or with "" the first that there is.
+func (s *site) certificate(ctx context.Context, name, fingerprint string) (secrets.Got, error) {
+	rungs, err := s.ladder(name)
+	if err != nil {
+		return secrets.Got{}, err
+	}
+	got, err := secrets.Climb(ctx, rungs, fingerprint)
+	if err != nil {
+		return got, &provision.Error{Err: err, What: "it is not to be had", Hint: secrets.HintOf(err)}
+	}
+	return got, nil
 }
 
 // sources are what preflight reads.
@@ -116,8 +137,8 @@ func (s *site) sources() preflight.Sources {
 		Render: func(srv provision.Server, limit int) ([]byte, error) {
 			return planfile.UserData(s.plan, srv, s.region, limit)
 		},
-		Certificate: func(ctx context.Context, name string) (*secrets.Certificate, error) {
-			c, err := s.certificate(ctx, name)
+		Certificate: func(ctx context.Context, name string) (secrets.Got, error) {
+			c, err := s.certificate(ctx, name, "")
 			if err == nil {
 				s.keeper.Keep(name, c)
 			}
