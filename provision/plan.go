@@ -90,12 +90,45 @@ type SecretStore struct {
 	Pos  Pos
 	Kind string // "age"; which of these is set
 	Age  *AgeStore
+	Exec *ExecStore
+	File *FileStore
+	Env  *EnvStore
+	SOPS *SOPSStore
 }
 
 // AgeStore is a bundle sealed with age.
 type AgeStore struct {
 	File     string // path of the bundle
 	Identity string // path of an identity file; empty: FAILOVER_AGE_IDENTITY, then the terminal
+}
+
+// ExecStore is commands that print certificates. {path} in a word is the path that a certificate has there.
+type ExecStore struct {
+	Run        []string // prints chain and key, or JSON that holds them
+	Chain, Key []string // instead: one prints the chain, one the key
+	ChainField []string // of JSON
+	KeyField   string
+	Timeout    time.Duration
+}
+
+// FileStore is PEM files in the open. {path} in a name is the path that a certificate has there.
+type FileStore struct {
+	Chain string
+	Key   string // empty: Chain holds the key too
+}
+
+// EnvStore is environment variables, with PEM or base64. {path} in a name is the path, as a part of such a name.
+type EnvStore struct {
+	Chain string
+	Key   string // empty: Chain holds the key too
+}
+
+// SOPSStore is a file that the user's own sops decrypts. {path} in it and in fields is the path.
+type SOPSStore struct {
+	File       string
+	ChainField []string
+	KeyField   string
+	Timeout    time.Duration
 }
 
 // Certificate is a chain and key that servers present.

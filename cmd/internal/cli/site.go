@@ -27,6 +27,10 @@ import (
 	"github.com/dripstat/failover/provision/verify"
 	"github.com/dripstat/failover/secrets"
 	"github.com/dripstat/failover/secrets/age"
+	"github.com/dripstat/failover/secrets/env"
+	"github.com/dripstat/failover/secrets/exec"
+	"github.com/dripstat/failover/secrets/file"
+	"github.com/dripstat/failover/secrets/sops"
 )
 
 // site is everything that a plan names, for one region, ready to be spoken to. Making it dials nothing.
@@ -37,6 +41,7 @@ type site struct {
 	clouds openstack.Clouds
 	zones  dns.Zones
 	stores map[string]secrets.Backend // one each, so that a person is asked for a passphrase once
+	hidden []string                   // variables of the environment with private keys: no command gets them
 	keeper *deliver.Keeper
 	dial   func(ctx context.Context, network, addr string) (net.Conn, error) // nil: the network
 }
@@ -45,6 +50,7 @@ type site struct {
 func (a *App) newSite(plan provision.Plan, region string, box *box) (*site, error) {
 	s := &site{app: a, plan: plan.For(region), region: region, dial: a.dial, clouds: openstack.Clouds{}, zones: dns.Zones{}}
 	s.keeper = &deliver.Keeper{Fetch: s.certificate}
+	s.hidden = keysInEnv(plan)
 	s.stores = map[string]secrets.Backend{}
 	for _, st := range plan.Secrets {
 		s.stores[st.Name] = s.backend(st)
@@ -99,7 +105,33 @@ func (s *site) zone(z provision.Zone) (dns.Zone, error) {
 
 // backend makes what a secrets block names. It asks nobody.
 func (s *site) backend(st provision.SecretStore) secrets.Backend {
-	return &age.Store{File: st.Age.File, Identity: st.Age.Identity, Dir: s.plan.Dir, Env: s.app.LookEnv, Ask: s.app.askSecret()}
+	dir := s.plan.Dir
+	switch {
+	case st.Exec != nil:
+		x := st.Exec
+		return &exec.Store{Run: x.Run, Chain: x.Chain, Key: x.Key, ChainField: x.ChainField, KeyField: x.KeyField, Dir: dir, Timeout: x.Timeout, Without: s.hidden}
+	case st.File != nil:
+		return &file.Store{Chain: st.File.Chain, Key: st.File.Key, Dir: dir}
+	case st.Env != nil:
+		return &env.Store{Chain: st.Env.Chain, Key: st.Env.Key, Look: s.app.LookEnv}
+	case st.SOPS != nil:
+		x := st.SOPS
+		return &sops.Store{File: x.File, ChainField: x.ChainField, KeyField: x.KeyField, Dir: dir, Timeout: x.Timeout, Without: s.hidden}
+	}
+	return &age.Store{File: st.Age.File, Identity: st.Age.Identity, Dir: dir, Env: s.app.LookEnv, Ask: s.app.askSecret()}
+}
+
+// keysInEnv gives the variables that hold private keys of a plan's certificates.
+func keysInEnv(plan provision.Plan) []string {
+	var out []string
+	for _, c := range plan.Certificates {
+		for _, ref := range c.From {
+			if st, _ := plan.SecretStore(ref.Store); st.Env != nil {
+				out = append(out, (&env.Store{Chain: st.Env.Chain, Key: st.Env.Key}).Names(ref.Path)...)
+			}
+		}
+	}
+	return out
 }
 
 // ladder gives the places of one of the plan's certificates.
@@ -173,7 +205,7 @@ func (s *site) handlers(run provision.RunID) map[provision.Kind]engine.Handler {
 		steps.DNSExpire:          dns.Expire{},
 		steps.DNSRelease:         dns.Release{Zones: s.zones},
 		steps.DNSResolvers:       dns.Resolvers{},
-		steps.HookRun:            &hook.Run{Dir: s.plan.Dir, Service: s.plan.Service, Region: s.region, Run: run},
+		steps.HookRun:            &hook.Run{Dir: s.plan.Dir, Service: s.plan.Service, Region: s.region, Run: run, Without: s.hidden},
 	}
 	for kind, h := range openstack.Handlers(s.clouds) {
 		m[kind] = h
