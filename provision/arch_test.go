@@ -71,7 +71,7 @@ func mayImport(from, to string) bool {
 	case from == "secrets", from == "templates", from == "provision/sandbox":
 		return false
 	case strings.HasPrefix(from, "secrets/"):
-		return to == "secrets"
+		return to == "secrets" || from == "secrets/sops" && to == "secrets/exec" // sops is a command
 	case from == "provision":
 		return to == "secrets"
 	case to == "provision", to == "secrets":

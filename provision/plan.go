@@ -88,8 +88,12 @@ type OpenStack struct {
 type SecretStore struct {
 	Name string
 	Pos  Pos
-	Kind string // "age"
-	Age  AgeStore
+	Kind string // "age"; which of these is set
+	Age  *AgeStore
+	Exec *ExecStore
+	File *FileStore
+	Env  *EnvStore
+	SOPS *SOPSStore
 }
 
 // AgeStore is a bundle sealed with age.
@@ -98,14 +102,42 @@ type AgeStore struct {
 	Identity string // path of an identity file; empty: FAILOVER_AGE_IDENTITY, then the terminal
 }
 
+// ExecStore is commands that print certificates. {path} in a word is the path that a certificate has there.
+type ExecStore struct {
+	Run        []string // prints chain and key, or JSON that holds them
+	Chain, Key []string // instead: one prints the chain, one the key
+	ChainField []string // of JSON
+	KeyField   string
+	Timeout    time.Duration
+}
+
+// FileStore is PEM files in the open. {path} in a name is the path that a certificate has there.
+type FileStore struct {
+	Chain string
+	Key   string // empty: Chain holds the key too
+}
+
+// EnvStore is environment variables, with PEM or base64. {path} in a name is the path, as a part of such a name.
+type EnvStore struct {
+	Chain string
+	Key   string // empty: Chain holds the key too
+}
+
+// SOPSStore is a file that the user's own sops decrypts. {path} in it and in fields is the path.
+type SOPSStore struct {
+	File       string
+	ChainField []string
+	KeyField   string
+	Timeout    time.Duration
+}
+
 // Certificate is a chain and key that servers present.
 type Certificate struct {
 	Name    string
 	Pos     Pos
-	From    string   // name of a SecretStore
-	Path    string   // in that store
-	Names   []string // DNS names that it must cover
-	CA      string   // PEM text of extra roots that clients of this service trust; empty: the system's alone
+	From    []secrets.Ref // a ladder: the next where one cannot be reached
+	Names   []string      // DNS names that it must cover
+	CA      string        // PEM text of extra roots that clients of this service trust; empty: the system's alone
 	Warn    time.Duration
 	Persist bool   // on a disk of the server, not in /run
 	Reload  string // systemd unit to reload once it is there; empty: failover-proxy.service for tls-proxy, none otherwise

@@ -318,7 +318,10 @@ func TestLoginIsDerived(t *testing.T) {
 func TestKeeper(t *testing.T) {
 	c := certificate(t)
 	fetched := 0
-	k := &Keeper{Fetch: func(context.Context, string) (*secrets.Certificate, error) { fetched++; return c, nil }}
+	k := &Keeper{Fetch: func(context.Context, string, string) (secrets.Got, error) {
+		fetched++
+		return secrets.Got{Tried: secrets.Tried{Certificate: c, Ref: secrets.Ref{Store: "sealed"}}}, nil
+	}}
 	fetch, create := CertificateFetch{k}, LoginCreate{k}
 	in := provision.Values{"certificate": "edge", "fingerprint": c.Fingerprint(), "run": "01RUN"}
 	step := provision.Step{ID: "x"}
@@ -335,6 +338,9 @@ func TestKeeper(t *testing.T) {
 	if got := state(fetch.Check(t.Context(), step, in)); got != "done <nil>" || fetched != 1 {
 		t.Error(got, fetched)
 	}
+	if st, _ := fetch.Check(t.Context(), step, in); st.Out.Text("source") != "secrets.sealed" {
+		t.Errorf("the place is not told: %v", st.Out)
+	}
 	st, err := create.Check(t.Context(), step, in)
 	if err != nil || !strings.HasPrefix(st.Out.Text("public_key"), "ssh-ed25519 ") {
 		t.Error(st, err)
@@ -344,7 +350,7 @@ func TestKeeper(t *testing.T) {
 		t.Errorf("another certificate: %v", err)
 	}
 	k.Forget()
-	if k.certificate("edge") != nil || bytes.Contains(c.Key().Bytes(), []byte("PRIVATE")) {
+	if left, _ := k.certificate("edge"); left != nil || bytes.Contains(c.Key().Bytes(), []byte("PRIVATE")) {
 		t.Error("the key is not wiped")
 	}
 }

@@ -11,8 +11,8 @@ import (
 	"github.com/dripstat/failover/secrets"
 )
 
-// Fetch gets a certificate of the plan by its block's name.
-type Fetch func(ctx context.Context, name string) (*secrets.Certificate, error)
+// Fetch gets a certificate of the plan by its block's name: the one with this fingerprint, from wherever it is to be had.
+type Fetch func(ctx context.Context, name, fingerprint string) (secrets.Got, error)
 
 // Keeper holds what a run keeps in this process's memory and nowhere else: the login key and the
 // certificates. It is safe for concurrent use.
@@ -21,23 +21,25 @@ type Keeper struct {
 
 	mu    sync.Mutex
 	login *Login
-	certs map[string]*secrets.Certificate
+	certs map[string]secrets.Got
 }
 
 // Keep puts a certificate that was fetched before, by preflight.
-func (k *Keeper) Keep(name string, c *secrets.Certificate) {
+func (k *Keeper) Keep(name string, c secrets.Got) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.certs == nil {
-		k.certs = map[string]*secrets.Certificate{}
+		k.certs = map[string]secrets.Got{}
 	}
 	k.certs[name] = c
 }
 
-func (k *Keeper) certificate(name string) *secrets.Certificate {
+// certificate is nil where it is not in memory. from is the place that gave it.
+func (k *Keeper) certificate(name string) (c *secrets.Certificate, from string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return k.certs[name]
+	got := k.certs[name]
+	return got.Certificate, "secrets." + got.Ref.Store
 }
 
 // Forget wipes the private keys.
@@ -45,7 +47,7 @@ func (k *Keeper) Forget() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	for _, c := range k.certs {
-		c.Key().Wipe()
+		c.Certificate.Key().Wipe()
 	}
 	k.certs, k.login = nil, nil
 }
@@ -65,7 +67,7 @@ func (h LoginCreate) Check(context.Context, provision.Step, provision.Values) (p
 
 // Do derives the key.
 func (h LoginCreate) Do(_ context.Context, _ provision.Step, in provision.Values) error {
-	c := h.Keeper.certificate(in.Text("certificate"))
+	c, _ := h.Keeper.certificate(in.Text("certificate"))
 	if c == nil {
 		return fmt.Errorf("certificate %s is not in memory", in.Text("certificate"))
 	}
@@ -86,7 +88,7 @@ type CertificateFetch struct{ Keeper *Keeper }
 
 // Check is Done when the very certificate that preflight judged is in memory.
 func (h CertificateFetch) Check(_ context.Context, _ provision.Step, in provision.Values) (provision.Status, error) {
-	c := h.Keeper.certificate(in.Text("certificate"))
+	c, from := h.Keeper.certificate(in.Text("certificate"))
 	if c == nil {
 		return provision.Status{State: provision.Absent}, nil
 	}
@@ -94,13 +96,13 @@ func (h CertificateFetch) Check(_ context.Context, _ provision.Step, in provisio
 		return provision.Status{}, &provision.Error{What: "the secrets backend holds another certificate than the one that preflight judged",
 			Said: "SHA-256 " + c.Fingerprint() + ", wanted " + want, Hint: "abandon this run and start a new one"}
 	}
-	return provision.Status{State: provision.Done, Out: provision.Values{"fingerprint": c.Fingerprint()}}, nil
+	return provision.Status{State: provision.Done, Out: provision.Values{"fingerprint": c.Fingerprint(), "source": from}}, nil
 }
 
 // Do fetches it.
 func (h CertificateFetch) Do(ctx context.Context, _ provision.Step, in provision.Values) error {
 	name := in.Text("certificate")
-	c, err := h.Keeper.Fetch(ctx, name)
+	c, err := h.Keeper.Fetch(ctx, name, in.Text("fingerprint"))
 	if err != nil {
 		return err
 	}
@@ -147,7 +149,7 @@ func (h *Deliver) Do(ctx context.Context, s provision.Step, in provision.Values)
 	if err := in.Decode(&a); err != nil {
 		return err
 	}
-	c := h.Keeper.certificate(a.Certificate)
+	c, _ := h.Keeper.certificate(a.Certificate)
 	h.Keeper.mu.Lock()
 	login := h.Keeper.login
 	h.Keeper.mu.Unlock()

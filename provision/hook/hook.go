@@ -29,6 +29,7 @@ type Run struct {
 	Service string
 	Region  string
 	Run     provision.RunID
+	Without []string // variables of this process's environment that commands do not get
 
 	mu   sync.Mutex
 	done map[provision.StepID]provision.Values
@@ -53,7 +54,10 @@ func (h *Run) Do(ctx context.Context, s provision.Step, in provision.Values) err
 	}
 	cmd := exec.CommandContext(ctx, words[0], words[1:]...) //nolint:gosec // running the user's command is what this is for
 	cmd.Dir = h.Dir
-	cmd.Env = append(os.Environ(), env...)
+	cmd.Env = append(slices.DeleteFunc(os.Environ(), func(kv string) bool {
+		name, _, _ := strings.Cut(kv, "=")
+		return slices.Contains(h.Without, name)
+	}), env...)
 	cmd.Env = append(cmd.Env, "FAILOVER_SERVICE="+h.Service, "FAILOVER_REGION="+h.Region, "FAILOVER_RUN="+string(h.Run), "FAILOVER_STEP="+in.Text("name"))
 	cmd.WaitDelay = 5 * time.Second // a grandchild may hold the pipe open after the kill
 	var out tail

@@ -65,11 +65,17 @@ func shapes(kind string) shape {
 	case "cloud.openstack":
 		return shape{"cloud auth_url ca_cert username password project domain application_credential_id application_credential_secret interface", ""}
 	case "secrets":
-		return shape{"", "age"}
+		return shape{"", "age exec file env sops"}
 	case "secrets.age":
 		return shape{"file! identity", ""}
+	case "secrets.exec":
+		return shape{"run chain key chain_field key_field timeout", ""}
+	case "secrets.file", "secrets.env":
+		return shape{"chain! key", ""}
+	case "secrets.sops":
+		return shape{"file! chain_field key_field timeout", ""}
 	case "certificate":
-		return shape{"from! path! names! ca warn persist reload", ""}
+		return shape{"from! path names! ca warn persist reload", ""}
 	case "server":
 		return shape{server, "ssh ready volume region+"}
 	case "server.region":
@@ -129,6 +135,12 @@ func example(kind, name string) string {
 		return `run = ["./script", server.NAME.addresses]`
 	case "secrets.age.file":
 		return `file = "secrets.age"`
+	case "secrets.file.chain":
+		return `chain = "tls/{path}/fullchain.pem", and key = "tls/{path}/privkey.pem"`
+	case "secrets.env.chain":
+		return `chain = "TLS_CHAIN", and key = "TLS_KEY"`
+	case "secrets.sops.file":
+		return `file = "secrets.enc.yaml"`
 	case "store.etcd.endpoints":
 		return `endpoints = ["https://etcd-1.example.com:2379", "https://etcd-2.example.com:2379"]`
 	case "store.file.dir":

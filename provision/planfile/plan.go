@@ -64,7 +64,7 @@ func (d *decoder) plan(names []string, bodies []hcl.Body) provision.Plan {
 		p.Secrets = append(p.Secrets, d.secretStore(x))
 	}
 	for _, x := range top.blocks["certificate"] {
-		p.Certificates = append(p.Certificates, d.certificate(x))
+		p.Certificates = append(p.Certificates, d.certificate(x, p))
 	}
 	for _, x := range top.blocks["server"] {
 		p.Servers = append(p.Servers, d.server(x, p))
@@ -255,20 +255,9 @@ func (d *decoder) cloud(x *block) provision.Cloud {
 	return c
 }
 
-func (d *decoder) secretStore(x *block) provision.SecretStore {
-	s := provision.SecretStore{Name: x.label, Pos: pos(x.at)}
-	a := x.only("age")
-	if a == nil {
-		d.errorf(x.at, `add: age { file = "secrets.age" }`, "%s does not say where its secrets are", x.what)
-		return s
-	}
-	s.Kind, s.Age = "age", provision.AgeStore{File: a.need("file"), Identity: a.text("identity", "")}
-	return s
-}
-
-func (d *decoder) certificate(x *block) provision.Certificate {
+func (d *decoder) certificate(x *block, p provision.Plan) provision.Certificate {
 	c := provision.Certificate{
-		Name: x.label, Pos: pos(x.at), From: x.ref("from", "secrets"), Path: x.need("path"), Names: x.texts("names"), CA: x.roots("ca"),
+		Name: x.label, Pos: pos(x.at), From: d.ladder(x, p), Names: x.texts("names"), CA: x.roots("ca"),
 		Warn: x.time("warn", 21*day, day, 0, 3650*day), Persist: x.flag("persist"), Reload: x.text("reload", ""),
 	}
 	for i, n := range c.Names {

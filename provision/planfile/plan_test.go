@@ -96,8 +96,8 @@ func TestFull(t *testing.T) {
 			{Name: "main", OpenStack: &provision.OpenStack{Entry: "mycloud", Interface: "public"}},
 			{Name: "other", OpenStack: &provision.OpenStack{AuthURLs: []string{"https://a.example.com/v3", "https://b.example.com/v3"}, CACert: "ca.pem", Username: "me", Password: secrets.NewValue([]byte("hunter2hunter2")), Project: "p", Domain: "d", Interface: "internal"}},
 		},
-		Secrets:      []provision.SecretStore{{Name: "sealed", Kind: "age", Age: provision.AgeStore{File: "secrets.age", Identity: "id.txt"}}},
-		Certificates: []provision.Certificate{{Name: "edge", From: "sealed", Path: "tls/dripstat.com", Names: []string{"collector.dripstat.com", "*.api.dripstat.com"}, Warn: 30 * day, Persist: true, Reload: "nginx.service"}},
+		Secrets:      []provision.SecretStore{{Name: "sealed", Kind: "age", Age: &provision.AgeStore{File: "secrets.age", Identity: "id.txt"}}},
+		Certificates: []provision.Certificate{{Name: "edge", From: []secrets.Ref{{Store: "sealed", Path: "tls/dripstat.com"}}, Names: []string{"collector.dripstat.com", "*.api.dripstat.com"}, Warn: 30 * day, Persist: true, Reload: "nginx.service"}},
 		Servers: []provision.Server{collector, {
 			Name: "plain", Cloud: "other", Count: 1, Image: provision.ImageWant{Name: "ubuntu-24.04"}, Flavors: []provision.FlavorWant{{VCPUs: 2}},
 			Template: "own.tmpl", TemplateText: "#!/bin/sh\necho {{.Service}} {{.Vars.greeting}}\n", Vars: map[string]string{"greeting": "hello"}, SSH: provision.SSH{User: "ubuntu", Port: 22}, Timeout: 10 * time.Minute,

@@ -15,29 +15,52 @@ import (
 // certificates judges every certificate under every name that clients will use.
 func (j *judgement) certificates() {
 	for _, c := range j.plan.Certificates {
-		got := j.seen.certificates[c.Name]
-		if got == nil {
+		got, ok := j.seen.certificates[c.Name]
+		if !ok {
 			continue // said while reading
 		}
-		thing := "certificate." + c.Name
-		roots, err := secrets.Roots(c.CA)
-		if err != nil {
-			j.find(provision.Refuse, "certificate", thing, c.Pos, "", "%v", err)
-			continue
-		}
 		j.facts.Checks += 4 // chain, key, names, expiry
-		for _, p := range got.Inspect(c.Names, roots, j.now, c.Warn) {
-			w := provision.Warn
-			if p.Fatal {
-				w = provision.Refuse
-			}
-			j.find(w, "certificate", thing, c.Pos, "", "%s", p.What)
+		source := "secrets." + got.Ref.Store
+		for _, t := range got.Passed {
+			f := refuse("certificate", "certificate."+c.Name, c.Pos, t.Err)
+			f.Weight, f.What = provision.Warn, fmt.Sprintf("secrets.%s: %s; it is taken from %s", t.Ref.Store, f.What, source)
+			j.facts.Findings = append(j.facts.Findings, f)
 		}
+		j.facts.Findings = append(j.facts.Findings, CertificateFindings(c, got.Tried, j.now)...)
+		x := got.Certificate
 		j.facts.Certificates[c.Name] = provision.CertificateFacts{
-			Fingerprint: got.Fingerprint(), Subject: got.Leaf.Subject.String(), Names: got.Leaf.DNSNames,
-			NotAfter: got.Leaf.NotAfter, Source: "secrets." + c.From,
+			Fingerprint: x.Fingerprint(), Subject: x.Leaf.Subject.String(), Names: x.Leaf.DNSNames, NotAfter: x.Leaf.NotAfter, Source: source,
 		}
 	}
+}
+
+// CertificateFindings judges what one place gave for a certificate of the plan: what clients would hold against it at
+// time now, and what there is to say of how it is kept. It is pure.
+func CertificateFindings(c provision.Certificate, got secrets.Tried, now time.Time) []provision.Finding {
+	var out []provision.Finding
+	find := func(w provision.Weight, what, hint string) {
+		out = append(out, provision.Finding{Weight: w, Check: "certificate", Thing: "certificate." + c.Name, What: what, Hint: hint, Pos: c.Pos})
+	}
+	roots, err := secrets.Roots(c.CA)
+	if err != nil {
+		find(provision.Refuse, err.Error(), "")
+		return out
+	}
+	for _, p := range got.Certificate.Inspect(c.Names, roots, now, c.Warn) {
+		w := provision.Warn
+		if p.Fatal {
+			w = provision.Refuse
+		}
+		find(w, p.What, "")
+	}
+	for _, m := range got.Remarks {
+		w := provision.Noted
+		if m.Warn {
+			w = provision.Warn
+		}
+		find(w, "secrets."+got.Ref.Store+": "+m.What, m.Hint)
+	}
+	return out
 }
 
 // need gives how much of each quota the plan's servers in a cloud take, by the first rung of each ladder.

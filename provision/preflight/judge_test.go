@@ -47,7 +47,7 @@ func good() (provision.Plan, seen) {
 				"security_group": {Limit: 10}, "server_groups": {Limit: 10}},
 			Local: netip.MustParseAddr("198.51.100.7"), Remote: netip.MustParseAddr("203.0.113.1"),
 		}},
-		certificates: map[string]*secrets.Certificate{},
+		certificates: map[string]secrets.Got{},
 		records:      map[string]provision.RecordFacts{"www.shop.test./A": {Old: set, Served: []provision.RRset{set}, NameServers: []string{"ns1.shop.test"}}},
 		userData:     map[string][]byte{"web": []byte("#cloud-config\n")},
 	}
@@ -289,8 +289,8 @@ func TestCertificateFindings(t *testing.T) {
 				t.Fatal(err)
 			}
 			plan, s := good()
-			plan.Certificates = []provision.Certificate{{Name: "edge", From: "vault", Names: []string{"www.shop.test"}, CA: string(tt.ca), Warn: 21 * 24 * time.Hour}}
-			s.certificates["edge"] = c
+			plan.Certificates = []provision.Certificate{{Name: "edge", From: []secrets.Ref{{Store: "vault"}}, Names: []string{"www.shop.test"}, CA: string(tt.ca), Warn: 21 * 24 * time.Hour}}
+			s.certificates["edge"] = secrets.Got{Tried: secrets.Tried{Ref: secrets.Ref{Store: "vault"}, Certificate: c}}
 			f := judge(plan, "ORD", s, time.Now())
 			var got []string
 			for _, x := range f.Findings {
@@ -303,6 +303,61 @@ func TestCertificateFindings(t *testing.T) {
 				t.Errorf("weights (-want +got):\n%s\n%v", d, f.Findings)
 			}
 			if len(tt.want) == 0 && f.Certificates["edge"].Fingerprint != c.Fingerprint() {
+				t.Errorf("facts: %+v", f.Certificates["edge"])
+			}
+		})
+	}
+}
+
+// What each place of a ladder said is told: as a warning where another place made up for it, else as the refusal.
+func TestLadderFindings(t *testing.T) {
+	ca, err := sandbox.NewCA()
+	if err != nil {
+		t.Fatal(err)
+	}
+	chain, key, err := ca.Issue("www.shop.test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := secrets.ParseCertificate(chain, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	vault, file := secrets.Ref{Store: "vault"}, secrets.Ref{Store: "file"}
+	away := secrets.Tried{Ref: vault, Err: &secrets.Error{What: "Vault is sealed", Hint: "unseal it", Away: true}}
+	wrong := secrets.Tried{Ref: vault, Err: errors.New("the private key does not belong to the certificate")}
+	for name, tt := range map[string]struct {
+		got  secrets.Got
+		err  error
+		want []string
+	}{
+		"the second": {secrets.Got{Tried: secrets.Tried{Ref: file, Certificate: c, Remarks: []secrets.Remark{{Warn: true, What: "in the open", Hint: "seal it"}}}, Passed: []secrets.Tried{away}}, nil, []string{
+			"warn certificate: certificate.edge: secrets.file: in the open; next: seal it",
+			"warn certificate: certificate.edge: secrets.vault: Vault is sealed; it is taken from secrets.file; next: unseal it"}},
+		"wrong": {secrets.Got{}, &secrets.LadderError{Tried: []secrets.Tried{wrong}}, []string{
+			"refuse certificate: certificate.edge: secrets.vault: the private key does not belong to the certificate (what is wrong is not made up for by the next place); next: "}},
+		"none": {secrets.Got{}, &secrets.LadderError{Tried: []secrets.Tried{away, {Ref: file, Err: &secrets.Error{What: "no such file", Away: true}}}}, []string{
+			"refuse certificate: certificate.edge: secrets.file: no such file; next: ",
+			"refuse certificate: certificate.edge: secrets.vault: Vault is sealed; next: unseal it"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			plan, s := good()
+			plan.Certificates = []provision.Certificate{{Name: "edge", From: []secrets.Ref{vault, file}, Names: []string{"www.shop.test"}, CA: string(ca.PEM())}}
+			f := Check(t.Context(), plan, "ORD", Sources{
+				Inventory: map[string]func(context.Context, []provision.Server) (provision.Inventory, error){"main": func(context.Context, []provision.Server) (provision.Inventory, error) {
+					return s.inventories["main"], nil
+				}},
+				Certificate: func(context.Context, string) (secrets.Got, error) { return tt.got, tt.err },
+				Render:      func(provision.Server, int) ([]byte, error) { return nil, nil },
+			})
+			var got []string
+			for _, x := range f.Findings {
+				got = append(got, fmt.Sprintf("%s; next: %s", line(x), x.Hint))
+			}
+			if d := cmp.Diff(tt.want, got); d != "" {
+				t.Errorf("findings (-want +got):\n%s", d)
+			}
+			if tt.err == nil && f.Certificates["edge"].Source != "secrets.file" {
 				t.Errorf("facts: %+v", f.Certificates["edge"])
 			}
 		})
@@ -339,8 +394,8 @@ func TestCheckReportsEverythingAtOnce(t *testing.T) {
 				},
 			},
 			Zones: map[string]Zone{"public": fakeZone{sets: map[string]provision.RRset{"www.shop.test./A": s.records["www.shop.test./A"].Old}, ns: []string{"ns1", "ns2"}}},
-			Certificate: func(context.Context, string) (*secrets.Certificate, error) {
-				return nil, errors.New("the vault is sealed")
+			Certificate: func(context.Context, string) (secrets.Got, error) {
+				return secrets.Got{}, errors.New("the vault is sealed")
 			},
 			Ask: func(_ context.Context, server, _, _ string) (provision.RRset, error) {
 				if server == "ns2" {

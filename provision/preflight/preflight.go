@@ -33,8 +33,8 @@ type Sources struct {
 	// Inventory reads one region of a cloud for the Server blocks that use it.
 	Inventory map[string]func(ctx context.Context, servers []provision.Server) (provision.Inventory, error)
 	Zones     map[string]Zone
-	// Certificate fetches one, whole: it is judged before any server is made.
-	Certificate func(ctx context.Context, name string) (*secrets.Certificate, error)
+	// Certificate fetches one, whole, from the first place of its ladder that has it: it is judged before any server is made.
+	Certificate func(ctx context.Context, name string) (secrets.Got, error)
 	// Ask asks one name server.
 	Ask func(ctx context.Context, server, name, typ string) (provision.RRset, error)
 	// Render gives the user-data of a Server block as it will be sent.
@@ -49,7 +49,7 @@ const deadline = 20 * time.Second
 // seen is everything that was read.
 type seen struct {
 	inventories  map[string]provision.Inventory
-	certificates map[string]*secrets.Certificate
+	certificates map[string]secrets.Got
 	records      map[string]provision.RecordFacts
 	most         map[string]int // by zone: how many values one record set may have
 	userData     map[string][]byte
@@ -66,7 +66,7 @@ func Check(ctx context.Context, plan provision.Plan, region string, src Sources)
 	ctx, cancel := context.WithTimeout(ctx, deadline)
 	defer cancel()
 	r := reader{plan: plan, src: src, seen: seen{
-		inventories: map[string]provision.Inventory{}, certificates: map[string]*secrets.Certificate{},
+		inventories: map[string]provision.Inventory{}, certificates: map[string]secrets.Got{},
 		records: map[string]provision.RecordFacts{}, most: map[string]int{}, userData: map[string][]byte{},
 	}}
 	var wg sync.WaitGroup
@@ -108,8 +108,31 @@ func refuse(check, thing string, pos provision.Pos, err error) provision.Finding
 	var pe *provision.Error
 	if errors.As(err, &pe) {
 		f.Hint = pe.Hint
+	} else {
+		f.Hint = secrets.HintOf(err)
 	}
 	return f
+}
+
+// noCertificate says of every place why it gave nothing.
+func noCertificate(c provision.Certificate, err error) []provision.Finding {
+	thing := "certificate." + c.Name
+	var le *secrets.LadderError
+	if !errors.As(err, &le) {
+		return []provision.Finding{refuse("certificate", thing, c.Pos, err)}
+	}
+	var out []provision.Finding
+	for _, t := range le.Tried {
+		f := refuse("certificate", thing, c.Pos, t.Err)
+		if len(c.From) > 1 {
+			f.What = "secrets." + t.Ref.Store + ": " + f.What
+		}
+		if len(c.From) > 1 && !secrets.Elsewhere(t.Err) && t.Ref != c.From[len(c.From)-1] {
+			f.What += " (what is wrong is not made up for by the next place)"
+		}
+		out = append(out, f)
+	}
+	return out
 }
 
 func (r *reader) inventory(ctx context.Context, c provision.Cloud, read func(context.Context, []provision.Server) (provision.Inventory, error)) {
@@ -134,7 +157,9 @@ func (r *reader) inventory(ctx context.Context, c provision.Cloud, read func(con
 func (r *reader) certificate(ctx context.Context, c provision.Certificate) {
 	got, err := r.src.Certificate(ctx, c.Name)
 	if err != nil {
-		r.found(refuse("certificate", "certificate."+c.Name, c.Pos, err))
+		for _, f := range noCertificate(c, err) {
+			r.found(f)
+		}
 		return
 	}
 	r.mu.Lock()

@@ -36,9 +36,9 @@ func (p *process) handlers(id provision.RunID) (map[provision.Kind]engine.Handle
 		}
 		return designate.New(sc, zone), nil
 	})}
-	keeper := &deliver.Keeper{Fetch: func(context.Context, string) (*secrets.Certificate, error) {
+	keeper := &deliver.Keeper{Fetch: func(context.Context, string, string) (secrets.Got, error) {
 		c, _, err := edge()
-		return c, err
+		return secrets.Got{Tried: secrets.Tried{Certificate: c}}, err
 	}}
 	m := map[provision.Kind]engine.Handler{
 		steps.SlotsChoose: engine.Choose{},

@@ -13,7 +13,8 @@ const (
 	// LoginCreate {certificate fingerprint run} → {public_key}: an SSH key in this process's memory, derived from
 	// the certificate's key and the run, so that whoever may fetch the certificate can resume the run.
 	LoginCreate provision.Kind = "login.create"
-	// CertificateFetch {certificate fingerprint} → {fingerprint}: into this process's memory.
+	// CertificateFetch {certificate fingerprint} → {fingerprint source}: into this process's memory, from the first place of
+	// its ladder that gives it.
 	CertificateFetch provision.Kind = "certificate.fetch"
 	// CertificateDeliver {certificate fingerprint address port user via host_keys path owner mode reload slot} → {fingerprint}
 	CertificateDeliver provision.Kind = "certificate.deliver"

@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/dripstat/failover/provision"
+	"github.com/dripstat/failover/secrets"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
@@ -67,7 +68,7 @@ func onePlan() (provision.Plan, provision.Facts) {
 func fullPlan() (provision.Plan, provision.Facts) {
 	plan := provision.Plan{
 		Service: "dripstat", Home: "IAD", Regions: []string{"ORD"},
-		Certificates: []provision.Certificate{{Name: "edge", From: "vault", Path: "tls/edge", Names: []string{"collector.dripstat.com"}, CA: "CA PEM"}},
+		Certificates: []provision.Certificate{{Name: "edge", From: []secrets.Ref{{Store: "vault", Path: "tls/edge"}}, Names: []string{"collector.dripstat.com"}, CA: "CA PEM"}},
 		Servers: []provision.Server{{
 			Name: "collector", Cloud: "main", Count: 2, Networks: []string{"inside"}, FloatingIP: "public", Spread: true,
 			SecurityGroups: []string{"monitoring"},

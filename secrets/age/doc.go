@@ -70,7 +70,7 @@ func Open(r io.Reader, ids ...age.Identity) (*Bundle, error) {
 	b := &Bundle{armored: armored}
 	if json.Unmarshal(plain, &b.c) != nil || b.c.Version == 0 {
 		b.Wipe()
-		return nil, errors.New("what is sealed in this file was not made by failover seal")
+		return nil, &wrongFileError{"what is sealed in this file was not made by failover seal"}
 	}
 	if b.c.Version > version {
 		b.Wipe()
@@ -113,7 +113,7 @@ func decrypt(raw []byte, ids []age.Identity) (plain []byte, armored bool, err er
 		}
 		return nil, armored, &wrongIdentityError{"it is sealed for other identities than the one given"}
 	case err != nil:
-		return nil, armored, errors.New("the file is damaged or cut off: its header does not read as age")
+		return nil, armored, &wrongFileError{"the file is damaged or cut off: its header does not read as age"}
 	}
 	// The right size at once: growing would leave copies of keys behind.
 	buf := make([]byte, 0, len(raw)+512)
@@ -125,7 +125,7 @@ func decrypt(raw []byte, ids []age.Identity) (plain []byte, armored bool, err er
 		}
 		if err != nil || len(buf) == cap(buf) {
 			clear(buf)
-			return nil, armored, errors.New("the file is damaged or cut off: its end is missing or was changed")
+			return nil, armored, &wrongFileError{"the file is damaged or cut off: its end is missing or was changed"}
 		}
 	}
 }
@@ -139,11 +139,11 @@ func reader(raw []byte) (io.Reader, bool, error) {
 	case bytes.HasPrefix(raw, []byte(magic)):
 		return bytes.NewReader(raw), false, nil
 	case len(raw) == 0:
-		return nil, false, errors.New("the file is empty")
+		return nil, false, &wrongFileError{"the file is empty"}
 	case bytes.Contains(raw[:min(len(raw), 4096)], []byte("PRIVATE KEY")):
-		return nil, false, errors.New("this is a private key in the open, not a sealed file; failover seal NAME --cert FILE --key FILE seals it")
+		return nil, false, &wrongFileError{"this is a private key in the open, not a sealed file; failover seal NAME --cert FILE --key FILE seals it"}
 	}
-	return nil, false, errors.New("this is not an age file")
+	return nil, false, &wrongFileError{"this is not an age file"}
 }
 
 // ErrNoIdentity says that there was nothing to open a file with.
@@ -152,6 +152,11 @@ var ErrNoIdentity = errors.New("no identity to open it with: give secrets { age 
 type wrongIdentityError struct{ what string }
 
 func (e *wrongIdentityError) Error() string { return e.what }
+
+// wrongFileError says that what lies there is not what should lie there: no other place makes up for that unasked.
+type wrongFileError struct{ what string }
+
+func (e *wrongFileError) Error() string { return e.what }
 
 // Wrong reports whether a file did not open because its identity or passphrase was another one.
 func Wrong(err error) bool {
@@ -177,7 +182,7 @@ func (b *Bundle) Get(name string) (*secrets.Certificate, error) {
 		if e.Name == name {
 			c, err := secrets.ParseCertificate(e.Chain, e.Key)
 			if err != nil {
-				return nil, fmt.Errorf("certificate %q: %w", name, err)
+				return nil, fmt.Errorf("certificate %q: %w", name, &wrongFileError{err.Error()})
 			}
 			return c, nil
 		}

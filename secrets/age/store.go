@@ -31,8 +31,18 @@ type Store struct {
 	ids []age.Identity
 }
 
-// Certificate gives the one that is kept under a name.
+// Certificate gives the one that is kept under a name. A file that is not there, does not open with what there is to
+// open it, or has no such name, is no reason not to look elsewhere; one that was changed is.
 func (s *Store) Certificate(ctx context.Context, name string) (*secrets.Certificate, error) {
+	c, err := s.certificate(ctx, name)
+	var wrong *wrongFileError
+	if err != nil && !errors.As(err, &wrong) {
+		err = &secrets.Error{Away: true, Err: err}
+	}
+	return c, err
+}
+
+func (s *Store) certificate(ctx context.Context, name string) (*secrets.Certificate, error) {
 	ids, err := s.Identities(ctx)
 	if err != nil {
 		return nil, err
@@ -187,7 +197,7 @@ func SealedWithPassphrase(path string) (bool, error) {
 	}
 	head, err := age.ExtractHeader(r)
 	if err != nil {
-		return false, fmt.Errorf("%s: the file is damaged or cut off: its header does not read as age", path)
+		return false, fmt.Errorf("%s: %w", path, &wrongFileError{"the file is damaged or cut off: its header does not read as age"})
 	}
 	return bytes.Contains(head, []byte("\n-> scrypt ")), nil
 }

@@ -28,6 +28,7 @@ type bench struct {
 	cloud *sandbox.Cloud
 	app   *App
 	key   []byte // PEM of the sealed private key; it lies on no disk
+	chain []byte
 	env   map[string]string
 
 	out, err buffer
@@ -60,15 +61,6 @@ func newBench(t *testing.T, faults []string, edits ...string) *bench {
 // newBenchWith does so with quotas.
 func newBenchWith(t *testing.T, quota sandbox.Quota, faults []string, edits ...string) *bench {
 	t.Helper()
-	b := &bench{t: t, dir: t.TempDir()}
-	b.env = map[string]string{"FAILOVER_STATE_DIR": filepath.Join(b.dir, "state"), "TERM": "dumb"}
-	ca, err := sandbox.NewCA()
-	b.no(err)
-	chain, key, err := ca.Issue("collector.dripstat.test")
-	b.no(err)
-	b.key = bytes.Clone(key)
-	id, err := agelib.GenerateX25519Identity()
-	b.no(err)
 	src := string(templates.SandboxPlan())
 	for i := 0; i < len(edits); i += 2 {
 		if !strings.Contains(src, edits[i]) {
@@ -76,6 +68,21 @@ func newBenchWith(t *testing.T, quota sandbox.Quota, faults []string, edits ...s
 		}
 		src = strings.ReplaceAll(src, edits[i], edits[i+1])
 	}
+	return newBenchOf(t, src, "collector.dripstat.test", quota, faults)
+}
+
+// newBenchOf does so for any plan, with a certificate for one name.
+func newBenchOf(t *testing.T, src, host string, quota sandbox.Quota, faults []string) *bench {
+	t.Helper()
+	b := &bench{t: t, dir: t.TempDir()}
+	b.env = map[string]string{"FAILOVER_STATE_DIR": filepath.Join(b.dir, "state"), "TERM": "dumb"}
+	ca, err := sandbox.NewCA()
+	b.no(err)
+	chain, key, err := ca.Issue(host)
+	b.no(err)
+	b.key, b.chain = bytes.Clone(key), bytes.Clone(chain)
+	id, err := agelib.GenerateX25519Identity()
+	b.no(err)
 	for name, text := range map[string]string{"failover.hcl": src, "ca.pem": string(ca.PEM()), "identity.txt": id.String() + "\n"} {
 		b.no(os.WriteFile(b.path(name), []byte(text), 0o600))
 	}

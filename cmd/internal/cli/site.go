@@ -27,6 +27,10 @@ import (
 	"github.com/dripstat/failover/provision/verify"
 	"github.com/dripstat/failover/secrets"
 	"github.com/dripstat/failover/secrets/age"
+	"github.com/dripstat/failover/secrets/env"
+	"github.com/dripstat/failover/secrets/exec"
+	"github.com/dripstat/failover/secrets/file"
+	"github.com/dripstat/failover/secrets/sops"
 )
 
 // site is everything that a plan names, for one region, ready to be spoken to. Making it dials nothing.
@@ -36,7 +40,8 @@ type site struct {
 	region string
 	clouds openstack.Clouds
 	zones  dns.Zones
-	stores map[string]*age.Store // one each, so that a person is asked for a passphrase once
+	stores map[string]secrets.Backend // one each, so that a person is asked for a passphrase once
+	hidden []string                   // variables of the environment with private keys: no command gets them
 	keeper *deliver.Keeper
 	dial   func(ctx context.Context, network, addr string) (net.Conn, error) // nil: the network
 }
@@ -45,9 +50,10 @@ type site struct {
 func (a *App) newSite(plan provision.Plan, region string, box *box) (*site, error) {
 	s := &site{app: a, plan: plan.For(region), region: region, dial: a.dial, clouds: openstack.Clouds{}, zones: dns.Zones{}}
 	s.keeper = &deliver.Keeper{Fetch: s.certificate}
-	s.stores = map[string]*age.Store{}
+	s.hidden = keysInEnv(plan)
+	s.stores = map[string]secrets.Backend{}
 	for _, st := range plan.Secrets {
-		s.stores[st.Name] = &age.Store{File: st.Age.File, Identity: st.Age.Identity, Dir: plan.Dir, Env: a.LookEnv, Ask: a.askSecret()}
+		s.stores[st.Name] = s.backend(st)
 	}
 	for _, c := range plan.Clouds {
 		o := openstack.Options{Env: a.LookEnv, Dir: plan.Dir, UserAgent: "failover/" + version()}
@@ -97,14 +103,61 @@ func (s *site) zone(z provision.Zone) (dns.Zone, error) {
 	return nil, errors.New("has no provider")
 }
 
-// certificate fetches one of the plan's certificates from where it is kept.
-func (s *site) certificate(ctx context.Context, name string) (*secrets.Certificate, error) {
-	c, _ := s.plan.Certificate(name)
-	store := s.stores[c.From]
-	if store == nil {
-		return nil, &provision.Error{What: fmt.Sprintf("the plan has no secrets block %q any more", c.From)}
+// backend makes what a secrets block names. It asks nobody.
+func (s *site) backend(st provision.SecretStore) secrets.Backend {
+	dir := s.plan.Dir
+	switch {
+	case st.Exec != nil:
+		x := st.Exec
+		return &exec.Store{Run: x.Run, Chain: x.Chain, Key: x.Key, ChainField: x.ChainField, KeyField: x.KeyField, Dir: dir, Timeout: x.Timeout, Without: s.hidden}
+	case st.File != nil:
+		return &file.Store{Chain: st.File.Chain, Key: st.File.Key, Dir: dir}
+	case st.Env != nil:
+		return &env.Store{Chain: st.Env.Chain, Key: st.Env.Key, Look: s.app.LookEnv}
+	case st.SOPS != nil:
+		x := st.SOPS
+		return &sops.Store{File: x.File, ChainField: x.ChainField, KeyField: x.KeyField, Dir: dir, Timeout: x.Timeout, Without: s.hidden}
 	}
-	return store.Certificate(ctx, c.Path)
+	return &age.Store{File: st.Age.File, Identity: st.Age.Identity, Dir: dir, Env: s.app.LookEnv, Ask: s.app.askSecret()}
+}
+
+// keysInEnv gives the variables that hold private keys of a plan's certificates.
+func keysInEnv(plan provision.Plan) []string {
+	var out []string
+	for _, c := range plan.Certificates {
+		for _, ref := range c.From {
+			if st, _ := plan.SecretStore(ref.Store); st.Env != nil {
+				out = append(out, (&env.Store{Chain: st.Env.Chain, Key: st.Env.Key}).Names(ref.Path)...)
+			}
+		}
+	}
+	return out
+}
+
+// ladder gives the places of one of the plan's certificates.
+func (s *site) ladder(name string) ([]secrets.Rung, error) {
+	c, ok := s.plan.Certificate(name)
+	if !ok { // of a run that began with another plan
+		return nil, &provision.Error{What: fmt.Sprintf("the plan has no certificate block %q any more", name), Hint: "put it back, or give the plan that the run began with: --plan FILE"}
+	}
+	var out []secrets.Rung
+	for _, ref := range c.From {
+		out = append(out, secrets.Rung{Ref: ref, Backend: s.stores[ref.Store]})
+	}
+	return out, nil
+}
+
+// certificate fetches one of the plan's certificates: the one with this fingerprint, or with "" the first that there is.
+func (s *site) certificate(ctx context.Context, name, fingerprint string) (secrets.Got, error) {
+	rungs, err := s.ladder(name)
+	if err != nil {
+		return secrets.Got{}, err
+	}
+	got, err := secrets.Climb(ctx, rungs, fingerprint)
+	if err != nil {
+		return got, &provision.Error{Err: err, What: "it is not to be had", Hint: secrets.HintOf(err)}
+	}
+	return got, nil
 }
 
 // sources are what preflight reads.
@@ -116,8 +169,8 @@ func (s *site) sources() preflight.Sources {
 		Render: func(srv provision.Server, limit int) ([]byte, error) {
 			return planfile.UserData(s.plan, srv, s.region, limit)
 		},
-		Certificate: func(ctx context.Context, name string) (*secrets.Certificate, error) {
-			c, err := s.certificate(ctx, name)
+		Certificate: func(ctx context.Context, name string) (secrets.Got, error) {
+			c, err := s.certificate(ctx, name, "")
 			if err == nil {
 				s.keeper.Keep(name, c)
 			}
@@ -152,7 +205,7 @@ func (s *site) handlers(run provision.RunID) map[provision.Kind]engine.Handler {
 		steps.DNSExpire:          dns.Expire{},
 		steps.DNSRelease:         dns.Release{Zones: s.zones},
 		steps.DNSResolvers:       dns.Resolvers{},
-		steps.HookRun:            &hook.Run{Dir: s.plan.Dir, Service: s.plan.Service, Region: s.region, Run: run},
+		steps.HookRun:            &hook.Run{Dir: s.plan.Dir, Service: s.plan.Service, Region: s.region, Run: run, Without: s.hidden},
 	}
 	for kind, h := range openstack.Handlers(s.clouds) {
 		m[kind] = h

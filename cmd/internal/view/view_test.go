@@ -20,6 +20,7 @@ import (
 
 	"github.com/dripstat/failover/provision"
 	"github.com/dripstat/failover/provision/steps"
+	"github.com/dripstat/failover/secrets"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
@@ -55,7 +56,7 @@ func golden(t *testing.T, name, got string) {
 func graph(t *testing.T, n int) (provision.Graph, provision.Facts) {
 	t.Helper()
 	plan := provision.Plan{Service: "dripstat", Home: "IAD",
-		Certificates: []provision.Certificate{{Name: "edge", From: "vault", Names: []string{"collector.dripstat.com"}}},
+		Certificates: []provision.Certificate{{Name: "edge", From: []secrets.Ref{{Store: "vault"}}, Names: []string{"collector.dripstat.com"}}},
 		Servers: []provision.Server{{Name: "collector", Cloud: "main", Count: n, Networks: []string{"public"}, Template: "tls-proxy", Certificate: "edge",
 			Open: []provision.OpenRule{{Protocol: "tcp", Port: 443, From: "any"}, {Protocol: "tcp", Port: 22, From: "me"}},
 			SSH:  provision.SSH{User: "debian", Port: 22}, Timeout: 10 * time.Minute,
