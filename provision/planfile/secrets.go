@@ -122,7 +122,8 @@ func (b *block) patience() time.Duration {
 
 func variableName(s string) bool {
 	for i, r := range strings.ReplaceAll(s, "{path}", "P") {
-		if !(r == '_' || r >= 'A' && r <= 'Z' || r >= 'a' && r <= 'z' || i > 0 && r >= '0' && r <= '9') {
+		letter := r == '_' || r >= 'A' && r <= 'Z' || r >= 'a' && r <= 'z'
+		if digit := r >= '0' && r <= '9'; !letter && (i == 0 || !digit) {
 			return false
 		}
 	}
