@@ -279,6 +279,9 @@ func dig(name string) string {
 	m := new(mdns.Msg)
 	m.SetQuestion(mdns.Fqdn(name), mdns.TypeA)
 	r, err := mdns.Exchange(m, here.dns)
+	if err == nil && r.Truncated { // fifty addresses do not fit into a datagram
+		r, _, err = (&mdns.Client{Net: "tcp"}).Exchange(m, here.dns)
+	}
 	if err != nil {
 		return err.Error()
 	}
