@@ -169,8 +169,15 @@ func (r *Run) tell(e provision.Event) {
 	r.teller.now(e)
 }
 
-// record makes an event durable, then tells it. Journals are written even when the run was cancelled.
+// record makes an event durable, then tells it. Journals are written even when the run was cancelled. A run that
+// has lost its lease says no more how things are: whoever has it now may have changed them since they were looked at. What
+// its own requests were answered is true for ever.
 func (r *Run) record(ctx context.Context, e provision.Event) error {
+	if r.Held != nil && e.Type != provision.StepSent {
+		if err := r.Held(); err != nil {
+			return &haltError{err}
+		}
+	}
 	e.V, e.Time, e.Run = provision.EventVersion, time.Now().UTC(), r.ID
 	r.teller.begin()
 	e, err := r.Journal.Append(context.WithoutCancel(ctx), e)

@@ -63,6 +63,8 @@ func (p *paced) Check(ctx context.Context, s provision.Step, in provision.Values
 	if st.State != provision.Absent && p.fails[s.ID] {
 		return provision.Status{State: provision.Failed, Seen: "ERROR", Out: provision.Values{"id": string(s.ID)}}, nil
 	}
+	p.w.mu.Lock()
+	defer p.w.mu.Unlock()
 	if at, ok := p.w.made[s.ID]; ok && st.State == provision.Done && time.Since(at) < p.takes[s.ID] {
 		return provision.Status{State: provision.Working, Seen: "BUILD", Out: provision.Values{"id": string(s.ID)}}, nil
 	}
@@ -95,6 +97,8 @@ func poolRun(w *world, b *book, p *paced, g provision.Graph) *Run {
 
 // servers gives those that are there.
 func (w *world) servers() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	var out []string
 	for id := range w.made {
 		if s, ok := strings.CutPrefix(string(id), "server/"); ok {

@@ -133,6 +133,12 @@ func (w *world) back(remove bool) bool {
 	return ok && len(w.problems) == 0
 }
 
+// begun reports whether a run has a beginning: one that died while it wrote that has done nothing, and is not taken up.
+func (w *world) begun(id provision.RunID) bool {
+	events, err := journal.Parse(w.journaled(journal.Key(service, id)))
+	return err == nil && len(events) > 0
+}
+
 // turn turns the run around until that is done; what died of it is begun anew, or resumed.
 func (w *world) turn(purpose string, around func(past []provision.Event) provision.Graph) bool {
 	var id provision.RunID
@@ -144,7 +150,7 @@ func (w *world) turn(purpose string, around func(past []provision.Event) provisi
 			w.mu.Unlock()
 			w.box.ClearFaults()
 		}
-		resume := id != "" && w.journaled(journal.Key(service, id)) != nil && w.rng.IntN(2) == 0
+		resume := id != "" && w.begun(id) && w.rng.IntN(2) == 0
 		if !resume {
 			w.turns++
 			id = runID(w.seed, w.turns)
