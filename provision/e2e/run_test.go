@@ -29,6 +29,7 @@ type desk struct {
 	service string
 	record  string // the name that is moved
 	env     []string
+	tidied  *bool
 }
 
 // plan is what differs between the tests' plans.
@@ -82,7 +83,7 @@ dns "public" {
 func sit(t *testing.T, p plan) desk {
 	t.Helper()
 	name := strings.ToLower(strings.NewReplacer("/", "-", "_", "-").Replace(strings.TrimPrefix(t.Name(), "Test")))
-	d := desk{T: t, dir: t.TempDir(), service: "e2e-" + name, record: name + "." + here.zone}
+	d := desk{T: t, dir: t.TempDir(), tidied: new(bool), service: "e2e-" + name, record: name + "." + here.zone}
 	if p.count == 0 {
 		p.count = 2
 	}
@@ -110,11 +111,6 @@ func sit(t *testing.T, p plan) desk {
 			d.env = append(d.env, v)
 		}
 	}
-	t.Cleanup(func() { // the next test needs the room and the quota
-		if t.Failed() && len(d.events()) > 0 {
-			d.run("abandon", "--yes")
-		}
-	})
 	return d
 }
 
@@ -160,7 +156,8 @@ func (b *buffer) String() string {
 	return b.b.String()
 }
 
-// start begins a command in the background; a test that ends early takes it along.
+// start begins a command in the background; a test that ends early takes it along, and what it made: the next test
+// needs the room and the quota. That is before the record set goes, which abandon would miss.
 func (d desk) start(args ...string) *process {
 	d.Helper()
 	p := &process{d: d, cmd: exec.Command(here.binary, args...), out: &buffer{}, errs: &buffer{}, began: time.Now(), ended: make(chan error, 1)}
@@ -169,7 +166,15 @@ func (d desk) start(args ...string) *process {
 		d.Fatal(err)
 	}
 	go func() { p.ended <- p.cmd.Wait() }()
-	d.Cleanup(func() { _ = p.cmd.Process.Kill() })
+	d.Cleanup(func() {
+		_ = p.cmd.Process.Kill()
+		if d.Failed() && !*d.tidied && len(d.events()) > 0 {
+			*d.tidied = true
+			if r := d.run("abandon", "--yes"); r.code != 0 {
+				d.Logf("%s\n%s", r.out, r.errs)
+			}
+		}
+	})
 	return p
 }
 

@@ -22,13 +22,13 @@ func TestScale(t *testing.T) {
 	a, c := admin(t), login(t, here.cloud)
 	quota := "os-quota-sets/" + c.project
 	a.must(a.compute, "PUT", quota, object{"quota_set": object{"instances": 100, "cores": 100, "ram": 100000}})
-	t.Cleanup(func() { a.must(a.compute, "DELETE", quota, nil) })
+	t.Cleanup(func() { now := admin(t); now.must(now.compute, "DELETE", quota, nil) })
 	d := sit(t, plan{count: n, flavors: []string{"tiny"}, timeout: "10m"})
 	c.record(d.record, 30, oldAddress)
 	before := a.world()
 	d.refused(3, []string{"would get 50 addresses, and the provider takes 20 in one record set"}, "--region", here.region, "--yes")
 	a.must(a.dns, "PATCH", "quotas/"+c.project, object{"recordset_records": n})
-	t.Cleanup(func() { a.must(a.dns, "DELETE", "quotas/"+c.project, nil) })
+	t.Cleanup(func() { now := admin(t); now.must(now.dns, "DELETE", "quotas/"+c.project, nil) })
 
 	logs := map[string]int64{}
 	for _, name := range []string{"ORD-nova-api", "ORD-neutron", "ORD-glance", "designate-api"} {

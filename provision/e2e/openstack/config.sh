@@ -244,6 +244,9 @@ workers = 1
 workers = 1
 [service:producer]
 workers = 1
+[producer_task:worker_periodic_recovery]
+# Two minutes otherwise: how long a record set stays in ERROR after its name server is back.
+interval = 30
 [service:worker]
 workers = 1
 threads = 20

@@ -24,6 +24,7 @@ region_port() { # region_port ORD nova: IAD has 1xxxx, ORD 2xxxx
 fakes_of() { if [ "$1" = ORD ]; then seq "$RIG_FAKES"; else echo 1; fi; }
 # Debian's python, not one of another place that comes first in PATH.
 PATH=/usr/sbin:/usr/bin:/sbin:/bin
+export XDG_CACHE_HOME=$RIG_DIR/cache   # of python's own
 export PATH RIG_DIR RIG_CACHE RIG_REAL RIG_NETNS PYTHONPATH="$RIG_HOME/lib" PYTHONDONTWRITEBYTECODE=1
 unset http_proxy https_proxy HTTP_PROXY HTTPS_PROXY all_proxy ALL_PROXY
 
