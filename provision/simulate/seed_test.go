@@ -46,6 +46,8 @@ var found = []struct {
 	{1859, "a restored name looked finished while its move was still on the way to the name servers"},
 	{6513, "undoing took the id of a failed attempt for that of the next, whose answer was lost"},
 	{7129, "a process died while it cleared a failed attempt away; the next one forgot to, and undoing took the wrong id"},
+	{10038483, "a process that had shared what it knew took away the mark of what another of its machine had not"},
+	{10108735, "a process without its lease said that what it had made was cleared away, after its successor had made it anew"},
 	{105233, "a process that had lost its lease joined its line to one that its successor had torn"},
 	{1, "going back, servers were removed a TTL after the record was restored, not after the name servers agreed"},
 	{33, "a name that nothing proves went home while home did not answer"},

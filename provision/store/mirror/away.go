@@ -122,13 +122,18 @@ func (s *Store) catchUp(ctx context.Context) bool {
 	return true
 }
 
+// unnote takes the mark away, unless another process of this machine has added what only it knows of: whoever merges
+// next must find that.
 func (s *Store) unnote(ctx context.Context, key string, v *value) {
 	v.adding.Lock()
 	defer v.adding.Unlock()
 	s.mu.Lock()
-	noted := v.noted
+	noted, ours := v.noted, len(v.have)
 	v.noted = false
 	s.mu.Unlock()
+	if b, err := s.local.Read(ctx, key); err != nil || len(whole(b)) > ours {
+		return
+	}
 	if noted {
 		_ = s.local.Swap(ctx, unshared(key), []byte(key), nil)
 	}

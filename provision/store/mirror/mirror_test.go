@@ -236,6 +236,26 @@ func TestMergeBesideTheRunItself(t *testing.T) {
 	g.want("a\nb\nc\nd\n", "a\nb\nc\nd\n")
 }
 
+// A process that has shared all that it knows leaves the mark where another of its machine has added more.
+func TestMarkOfAnotherProcessStays(t *testing.T) {
+	g := newGround(t)
+	s, f, _ := g.open(Options{})
+	f.set(errCut)
+	must(t, s.Append(t.Context(), key, []byte("a\n")))
+	other := file.New(g.local) // it died before the shared store answered again
+	must(t, other.Append(t.Context(), key, []byte("b\n")))
+	f.set(nil)
+	for end := time.Now().Add(5 * time.Second); s.Away() != nil && time.Now().Before(end); {
+		time.Sleep(time.Millisecond)
+	}
+	must(t, s.Close())
+	next, _, _ := g.open(Options{})
+	if _, err := next.Merge(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	g.want("a\nb\n", "a\nb\n")
+}
+
 // Another machine goes on with a run: it fetches the journal first.
 func TestTakenUpElsewhere(t *testing.T) {
 	g := newGround(t)
