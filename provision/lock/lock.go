@@ -69,6 +69,8 @@ const (
 	Beat = 5 * time.Second
 	// fresh is how long an answer of the store is good for.
 	fresh = time.Second
+	// seizeTries bounds how often a lease that changes under our hands is looked at.
+	seizeTries = 5
 	// askTime bounds one question to the store.
 	askTime = 3 * time.Second
 )
@@ -150,22 +152,44 @@ func Take(ctx context.Context, s Store, service string, h, from Holder) (*Lease,
 	return acquire(ctx, s, service, h, from.same)
 }
 
-// acquire takes what is free, what has expired, and what may be taken.
+// acquire takes what is free, what has expired, and what may be taken. A record that changed between the look and the
+// write is looked at again: it may have been a heartbeat of the very holder that it may be taken from.
 func acquire(ctx context.Context, s Store, service string, h Holder, may func(Holder) bool) (*Lease, error) {
 	l := &Lease{store: s, key: Key(service), done: make(chan struct{}), gone: make(chan struct{})}
-	now := time.Now()
-	old, err := s.Read(ctx, l.key)
-	if err != nil && !errors.Is(err, store.ErrNotFound) {
-		return nil, err
+	for tries := 1; ; tries++ {
+		err := l.seize(ctx, service, h, may)
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, store.ErrChanged) && !errors.Is(err, store.ErrExists) {
+			return nil, err
+		}
+		if tries == seizeTries {
+			return nil, &HeldError{l.other(ctx)}
+		}
 	}
+	bctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	l.stop = cancel
+	go l.beat(bctx)
+	return l, nil
+}
+
+// seize looks once, and writes h as the holder. It gives the store's ErrChanged or ErrExists where another wrote in between.
+func (l *Lease) seize(ctx context.Context, service string, h Holder, may func(Holder) bool) error {
+	now := time.Now()
+	old, err := l.store.Read(ctx, l.key)
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return err
+	}
+	l.TakenFrom, l.TakenLive = nil, false
 	if old != nil {
 		have, err := parse(service, old)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		live := now.Before(have.Expires)
 		if live && !may(*have) {
-			return nil, &HeldError{*have}
+			return &HeldError{*have}
 		}
 		if !have.Expires.IsZero() {
 			l.TakenFrom, l.TakenLive = have, live
@@ -174,16 +198,7 @@ func acquire(ctx context.Context, s Store, service string, h Holder, may func(Ho
 	}
 	h.Generation++
 	h.Since, h.Expires = now.Round(0), now.Add(TTL).Round(0)
-	if err := l.put(ctx, old, h); err != nil {
-		if errors.Is(err, store.ErrChanged) || errors.Is(err, store.ErrExists) {
-			return nil, &HeldError{l.other(ctx)}
-		}
-		return nil, err
-	}
-	bctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	l.stop = cancel
-	go l.beat(bctx)
-	return l, nil
+	return l.put(ctx, old, h)
 }
 
 func (l *Lease) other(ctx context.Context) Holder {

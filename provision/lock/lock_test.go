@@ -17,8 +17,9 @@ import (
 type memory struct {
 	mu    sync.Mutex
 	keys  map[string][]byte
-	fail  error // all that is asked
-	lossy error // of the next Swap, which is done
+	fail  error  // all that is asked
+	lossy error  // of the next Swap, which is done
+	then  func() // after the next Read
 }
 
 func (m *memory) cut(err error) {
@@ -29,6 +30,10 @@ func (m *memory) cut(err error) {
 
 func (m *memory) Read(_ context.Context, key string) ([]byte, error) {
 	m.mu.Lock()
+	if then := m.then; then != nil {
+		m.then = nil
+		defer then()
+	}
 	defer m.mu.Unlock()
 	if m.fail != nil {
 		return nil, m.fail
@@ -191,6 +196,30 @@ func TestTake(t *testing.T) {
 		raw, _ := m.Read(t.Context(), Key("shop"))
 		if a.Mine(raw) || !b.Mine(raw) {
 			t.Errorf("mine: alice %t, bob %t", a.Mine(raw), b.Mine(raw))
+		}
+		if err := errors.Join(a.Release(t.Context()), b.Release(t.Context())); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// A heartbeat between the look and the write does not save a lease from being taken.
+func TestTakeAcrossHeartbeat(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := &memory{}
+		a := acquireIt(t, m, alice(), everyoneLives)
+		time.Sleep(time.Second)
+		m.then = func() { a.renew(t.Context()) }
+		b, err := Take(t.Context(), m, "shop", bob(), a.Holder())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m.then != nil || b.TakenFrom == nil || b.TakenFrom.Owner != "alice" || !b.TakenLive {
+			t.Errorf("taken from %+v, live %t", b.TakenFrom, b.TakenLive)
+		}
+		time.Sleep(2 * fresh)
+		if err := a.Held(); !errors.Is(err, ErrLost) {
+			t.Errorf("held: %v", err)
 		}
 		if err := errors.Join(a.Release(t.Context()), b.Release(t.Context())); err != nil {
 			t.Error(err)
