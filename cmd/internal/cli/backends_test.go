@@ -38,8 +38,8 @@ func lay(names ...string) func(*testing.T, *bench) {
 	}
 }
 
-// places are all backends that need no server.
-func places() []place {
+// everyPlace is all backends that need no server.
+func everyPlace() []place {
 	return []place{
 		{name: "age", block: sealedBlock},
 		{name: "exec", block: "  exec {\n    run = [\"cat\", \"both.pem\"]\n  }\n", keep: lay("both.pem"), open: []string{"both.pem"}},
@@ -100,7 +100,7 @@ func (p place) bench(t *testing.T, edits ...string) *bench {
 
 // Each backend says in a dry run what there is to say of it, and the run that follows is in TestPrivateKeyLeavesOnlyOverSSH.
 func TestPlacesSpeak(t *testing.T) {
-	for _, p := range places() {
+	for _, p := range everyPlace() {
 		t.Run(p.name, func(t *testing.T) {
 			b := p.bench(t)
 			b.must(exitDone, "--region", "ORD", "--sandbox", "--dry-run")
@@ -113,7 +113,7 @@ func TestPlacesSpeak(t *testing.T) {
 
 // Commands of the user's own do not get a private key that is in this process's environment.
 func TestCommandsDoNotGetTheKey(t *testing.T) {
-	for _, p := range places() {
+	for _, p := range everyPlace() {
 		if p.name != "env" {
 			continue
 		}
@@ -162,7 +162,7 @@ func TestPlansOfThePagesRun(t *testing.T) {
 			b.env["TLS_EDGE_CHAIN"], b.env["TLS_EDGE_KEY"] = string(b.chain), string(b.key)
 		},
 		"sops": func(t *testing.T, b *bench) {
-			for _, p := range places() {
+			for _, p := range everyPlace() {
 				if p.name == "sops" {
 					if why := p.needs(t); why != "" {
 						t.Skip(why)
