@@ -111,6 +111,7 @@ func TestForeignPackagesStayWhereTheyBelong(t *testing.T) {
 		"github.com/charmbracelet/lipgloss":   {"cmd/internal/view"},
 		"github.com/spf13/cobra":              {"cmd/internal/cli"},
 		"github.com/libdns/":                  {"provision/dns/libdns"},
+		"github.com/openbao/openbao/api":      {"secrets/vault"},
 		"filippo.io/age":                      {"secrets/age", "cmd/internal/cli"},
 	}
 	used := map[string]bool{}

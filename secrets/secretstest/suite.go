@@ -231,7 +231,7 @@ func (c *CA) PEM() []byte {
 // Issue makes a leaf until a time, for names, with a key of kind EC or RSA: the chain without the root, and the key.
 func (c *CA) Issue(t testing.TB, kind string, until time.Time, names ...string) (chain, key []byte) {
 	t.Helper()
-	var k crypto.Signer = ecKey(t)
+	k := ecKey(t)
 	if kind == "RSA" {
 		r, err := rsa.GenerateKey(rand.Reader, 2048)
 		if err != nil {
