@@ -453,7 +453,7 @@ func (s *Store) body(ctx context.Context, path string) (secrets.Value, error) {
 	defer cancel()
 	res, err := s.client.Logical().ReadRawWithContext(limit, path)
 	if res != nil {
-		defer res.Body.Close() //nolint:errcheck // it was read
+		defer res.Body.Close()
 	}
 	if err != nil {
 		return secrets.Value{}, err
