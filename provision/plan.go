@@ -96,6 +96,8 @@ type SecretStore struct {
 	SOPS *SOPSStore
 	// Vault is HashiCorp's Vault or OpenBao.
 	Vault *VaultStore
+	// Barbican is OpenStack's key manager.
+	Barbican *BarbicanStore
 }
 
 // AgeStore is a bundle sealed with age.
@@ -131,6 +133,13 @@ type SOPSStore struct {
 	ChainField []string
 	KeyField   string
 	Timeout    time.Duration
+}
+
+// BarbicanStore is the key manager of a cloud, of the region that is gone to, or of any other that need not be avoided.
+// Chain and Key name two secrets, with {path} for a certificate's path; both empty: the path is a certificate container.
+type BarbicanStore struct {
+	Cloud      string
+	Chain, Key string
 }
 
 // VaultStore is a KV engine of a Vault. What is empty is taken from the environment (BAO_ADDR, VAULT_ADDR and their like).

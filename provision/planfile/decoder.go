@@ -65,7 +65,7 @@ func shapes(kind string) shape {
 	case "cloud.openstack":
 		return shape{"cloud auth_url ca_cert username password project domain application_credential_id application_credential_secret interface", ""}
 	case "secrets":
-		return shape{"", "age exec file env sops vault"}
+		return shape{"", "age exec file env sops vault barbican"}
 	case "secrets.age":
 		return shape{"file! identity", ""}
 	case "secrets.exec":
@@ -74,6 +74,8 @@ func shapes(kind string) shape {
 		return shape{"chain! key", ""}
 	case "secrets.sops":
 		return shape{"file! chain_field key_field timeout", ""}
+	case "secrets.barbican":
+		return shape{"cloud! chain key", ""}
 	case "secrets.vault":
 		return shape{"address namespace ca mount version chain_field key_field token", "approle userpass jwt kubernetes"}
 	case "secrets.vault.approle":
@@ -121,7 +123,7 @@ func example(kind, name string) string {
 	switch kind + "." + name {
 	case "plan.service":
 		return `service = "dripstat"`
-	case "server.cloud", "dns.designate.cloud":
+	case "server.cloud", "dns.designate.cloud", "secrets.barbican.cloud":
 		return "cloud = cloud.main"
 	case "server.image":
 		return `image = "debian-12"`

@@ -52,8 +52,14 @@ func (d *decoder) secretStore(x *block) provision.SecretStore {
 	case "sops":
 		s.SOPS = &provision.SOPSStore{File: b.need("file"), ChainField: b.fields("chain_field"), KeyField: b.field("key_field"), Timeout: b.patience()}
 	}
-	if s.Kind == "vault" {
+	switch s.Kind {
+	case "vault":
 		s.Vault = d.vault(b)
+	case "barbican":
+		s.Barbican = &provision.BarbicanStore{Cloud: b.ref("cloud", "cloud"), Chain: b.text("chain", ""), Key: b.text("key", "")}
+		if b.has("key") && !b.has("chain") {
+			b.wrong("key", `add: chain = "{path}-chain"`, "needs chain beside it")
+		}
 	}
 	return s
 }
@@ -199,6 +205,8 @@ func usesPath(s provision.SecretStore) bool {
 		texts = []string{s.File.Chain, s.File.Key}
 	case s.Env != nil:
 		texts = []string{s.Env.Chain, s.Env.Key}
+	case s.Barbican != nil && s.Barbican.Chain != "":
+		texts = []string{s.Barbican.Chain, s.Barbican.Key}
 	case s.SOPS != nil && len(s.SOPS.ChainField) > 0 && s.SOPS.KeyField != "":
 		texts = append([]string{s.SOPS.File, s.SOPS.KeyField}, s.SOPS.ChainField...)
 	default:

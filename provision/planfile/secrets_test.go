@@ -146,6 +146,8 @@ func TestBackendMistakes(t *testing.T) {
 		"vault {\n approle {\n secret_id = \"hunter2hunter2\"\n}\n}":                                                 {"needs role_id", "vault read auth/approle"},
 		"vault {\n approle {\n role_id = \"a\"\n wrapped = true\n}\n}":                                               {"needs secret_id beside it"},
 		"vault {\n jwt {\n role = \"a\"\n}\n}":                                                                       {"needs one of token and file"},
+		"barbican {\n}":                                                                                              {"needs cloud", "cloud = cloud.main"},
+		"barbican {\n cloud = cloud.mian\n}":                                                                         {`there is no cloud "mian"`},
 		"sops {\n key_field = \"k\"\n}":                                                                              {"needs file", "secrets.enc.yaml"},
 		"sops {\n file = \"a\"\n key_field = \".k\"\n}":                                                              {"empty name between its dots"},
 	} {

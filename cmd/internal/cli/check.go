@@ -71,14 +71,15 @@ func (o *checkOptions) run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		key := func(name string) string { return name + " " + regional(plan, name, region) }
 		for _, c := range plan.Certificates {
-			if _, ok := tried[c.Name]; !ok {
-				tried[c.Name] = s.tryAll(ctx, c.Name)
-				report.Places = append(report.Places, places(c, tried[c.Name], "", time.Now())...)
+			if _, ok := tried[key(c.Name)]; !ok {
+				tried[key(c.Name)] = s.tryAll(ctx, c.Name)
+				report.Places = append(report.Places, places(c, tried[key(c.Name)], regional(plan, c.Name, region), time.Now())...)
 			}
 		}
 		src := s.sources()
-		src.Certificate = func(_ context.Context, name string) (secrets.Got, error) { return secrets.Choose(tried[name]) }
+		src.Certificate = func(_ context.Context, name string) (secrets.Got, error) { return secrets.Choose(tried[key(name)]) }
 		facts, err := s.survey(ctx, src)
 		s.close()
 		var ee *exitError
@@ -115,6 +116,17 @@ func (o *checkOptions) regions(plan provision.Plan) ([]string, error) {
 		return nil, usage(`failover check --region REGION, or regions = ["ORD", "DFW"] in the plan`, "the plan names no region besides home")
 	}
 	return regions, nil
+}
+
+// regional gives the region for a certificate that has a place of its own in each, else "".
+func regional(plan provision.Plan, certificate, region string) string {
+	c, _ := plan.Certificate(certificate)
+	for _, ref := range c.From {
+		if st, _ := plan.SecretStore(ref.Store); st.Barbican != nil {
+			return region
+		}
+	}
+	return ""
 }
 
 // tryAll asks every place of a certificate, as patiently as a run would.

@@ -27,6 +27,7 @@ import (
 	"github.com/dripstat/failover/provision/verify"
 	"github.com/dripstat/failover/secrets"
 	"github.com/dripstat/failover/secrets/age"
+	"github.com/dripstat/failover/secrets/barbican"
 	"github.com/dripstat/failover/secrets/env"
 	"github.com/dripstat/failover/secrets/exec"
 	"github.com/dripstat/failover/secrets/file"
@@ -51,11 +52,6 @@ type site struct {
 func (a *App) newSite(plan provision.Plan, region string, box *box) (*site, error) {
 	s := &site{app: a, plan: plan.For(region), region: region, dial: a.dial, clouds: openstack.Clouds{}, zones: dns.Zones{}}
 	s.keeper = &deliver.Keeper{Fetch: s.certificate}
-	s.hidden = keysInEnv(plan)
-	s.stores = map[string]secrets.Backend{}
-	for _, st := range plan.Secrets {
-		s.stores[st.Name] = a.once(plan.Digest+" "+plan.Dir+" "+st.Name, func() secrets.Backend { return s.backend(st) })
-	}
 	for _, c := range plan.Clouds {
 		o := openstack.Options{Env: a.LookEnv, Dir: plan.Dir, UserAgent: "failover/" + version()}
 		if plan.Home != region {
@@ -71,6 +67,15 @@ func (a *App) newSite(plan provision.Plan, region string, box *box) (*site, erro
 			return nil, &exitError{code: exitUsage, err: err}
 		}
 		s.clouds[c.Name] = cloud
+	}
+	s.hidden = keysInEnv(plan)
+	s.stores = map[string]secrets.Backend{}
+	for _, st := range plan.Secrets {
+		if st.Barbican != nil { // another one in each region
+			s.stores[st.Name] = s.backend(st)
+			continue
+		}
+		s.stores[st.Name] = a.once(plan.Digest+" "+plan.Dir+" "+st.Name, func() secrets.Backend { return s.backend(st) })
 	}
 	if box != nil {
 		s.dial = box.cloud.Dial
@@ -131,8 +136,11 @@ func (s *site) backend(st provision.SecretStore) secrets.Backend {
 		x := st.SOPS
 		return &sops.Store{File: x.File, ChainField: x.ChainField, KeyField: x.KeyField, Dir: dir, Timeout: x.Timeout, Without: s.hidden}
 	}
-	if st.Vault != nil {
+	switch {
+	case st.Vault != nil:
 		return vaultStore(*st.Vault, dir)
+	case st.Barbican != nil:
+		return &barbican.Store{Client: s.clouds[st.Barbican.Cloud].KeyManager, Chain: st.Barbican.Chain, Key: st.Barbican.Key}
 	}
 	return &age.Store{File: st.Age.File, Identity: st.Age.Identity, Dir: dir, Env: s.app.LookEnv, Ask: s.app.askSecret()}
 }
