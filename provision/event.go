@@ -38,6 +38,9 @@ const (
 	Note         EventType = "note"    // Message, for people
 	Found        EventType = "finding" // Finding
 	Planned      EventType = "plan"    // Graph: what a run would do; not journaled
+	// Of a check, which has no run and no journal.
+	PlaceTried EventType = "place"  // Place
+	RegionSeen EventType = "region" // Verdict
 )
 
 // Outcome is how a run ended.
@@ -71,6 +74,9 @@ type Event struct {
 	Finding *Finding `json:"finding,omitempty"`
 	Message string   `json:"message,omitempty"`
 	Outcome Outcome  `json:"outcome,omitempty"`
+
+	Place   *Place   `json:"place,omitempty"`
+	Verdict *Verdict `json:"verdict,omitempty"`
 
 	Graph *Graph `json:"graph,omitempty"`
 	User  string `json:"user,omitempty"`

@@ -94,6 +94,10 @@ type SecretStore struct {
 	File *FileStore
 	Env  *EnvStore
 	SOPS *SOPSStore
+	// Vault is HashiCorp's Vault or OpenBao.
+	Vault *VaultStore
+	// Barbican is OpenStack's key manager.
+	Barbican *BarbicanStore
 }
 
 // AgeStore is a bundle sealed with age.
@@ -129,6 +133,37 @@ type SOPSStore struct {
 	ChainField []string
 	KeyField   string
 	Timeout    time.Duration
+}
+
+// BarbicanStore is the key manager of a cloud, of the region that is gone to, or of any other that need not be avoided.
+// Chain and Key name two secrets, with {path} for a certificate's path; both empty: the path is a certificate container.
+type BarbicanStore struct {
+	Cloud      string
+	Chain, Key string
+}
+
+// VaultStore is a KV engine of a Vault. What is empty is taken from the environment (BAO_ADDR, VAULT_ADDR and their like).
+type VaultStore struct {
+	Addresses  []string // tried in turn
+	Namespace  string
+	CA         string // path of a PEM file
+	Mount      string
+	Version    int // 0: found out
+	ChainField []string
+	KeyField   string
+	Login      VaultLogin
+}
+
+// VaultLogin is how Vault is logged in to. Method is the block's name; empty: Token, else the environment's.
+type VaultLogin struct {
+	Method   string // approle, userpass, jwt, kubernetes
+	Mount    string
+	Token    secrets.Value // of Vault's own; of jwt, what somebody else has signed
+	File     string        // that holds the token of jwt or kubernetes
+	Role     string        // role_id of approle
+	Username string
+	Secret   secrets.Value // secret_id or password
+	Wrapped  bool          // Secret is a response-wrapping token
 }
 
 // Certificate is a chain and key that servers present.

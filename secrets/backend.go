@@ -129,6 +129,19 @@ func (e *LadderError) Unwrap() []error {
 	return out
 }
 
+// Choose says what Climb would have given, of places that have all been tried.
+func Choose(tried []Tried) (Got, error) {
+	for i, t := range tried {
+		if t.Err == nil {
+			return Got{Tried: t, Passed: tried[:i]}, nil
+		}
+		if !Elsewhere(t.Err) {
+			return Got{}, &LadderError{tried[:i+1]}
+		}
+	}
+	return Got{}, &LadderError{tried}
+}
+
 // patience is how long a rung is waited for that has another one behind it.
 const patience = 6 * time.Second
 

@@ -182,6 +182,37 @@ func Join(vs ...Value) Value {
 	return NewValue(out)
 }
 
+// Fields makes a certificate of a JSON document: of the texts at chain ("chain" where none is given) and key ("key").
+func Fields(doc Value, path string, chain []string, key string) (*Certificate, error) {
+	if len(chain) == 0 {
+		chain = []string{"chain"}
+	}
+	if key == "" {
+		key = "key"
+	}
+	var parts []Value
+	wipe := func() {
+		for _, v := range parts {
+			v.Wipe()
+		}
+	}
+	for _, f := range append(append([]string{}, chain...), key) {
+		v, err := Pick(doc.Bytes(), f, path)
+		if err != nil {
+			wipe()
+			var fe *FieldError
+			hint := ""
+			if errors.As(err, &fe) {
+				hint = "say in the plan where they are: chain_field and key_field"
+			}
+			return nil, &Error{Err: err, Hint: hint}
+		}
+		parts = append(parts, v)
+	}
+	last := len(parts) - 1
+	return Read(Join(parts[:last]...), parts[last])
+}
+
 var begin = []byte("-----BEGIN ")
 
 // unfold gives a copy that is PEM, where the text can be read as it.

@@ -139,19 +139,29 @@ func (c *Cloud) Regions(ctx context.Context) ([]string, error) {
 
 // DNS gives a client for designate: the endpoint of this region, or of any other that need not be avoided.
 func (c *Cloud) DNS(ctx context.Context) (*gophercloud.ServiceClient, error) {
+	return c.anywhere(ctx, "dns", "DNS service", "v2/")
+}
+
+// KeyManager gives a client for barbican, as DNS does for designate.
+func (c *Cloud) KeyManager(ctx context.Context) (*gophercloud.ServiceClient, error) {
+	return c.anywhere(ctx, "key-manager", "key manager", "v1/")
+}
+
+// anywhere gives a client for a service that may be another region's.
+func (c *Cloud) anywhere(ctx context.Context, service, called, version string) (*gophercloud.ServiceClient, error) {
 	s, err := c.session.get(ctx, c.login)
 	if err != nil {
 		return nil, err
 	}
-	for _, r := range append([]string{c.region}, s.all(c.set.iface, "dns")...) {
+	for _, r := range append([]string{c.region}, s.all(c.set.iface, service)...) {
 		if r != c.region && slices.Contains(c.avoid, r) {
 			continue
 		}
-		if u, ok := s.endpoint("dns", r, c.set.iface); ok {
-			return s.client("dns", u, versioned(u, "v2/")), nil
+		if u, ok := s.endpoint(service, r, c.set.iface); ok {
+			return s.client(service, u, versioned(u, version)), nil
 		}
 	}
-	return nil, &provision.Error{Thing: "cloud." + c.name, What: "the catalog has no DNS service outside the regions to avoid", Class: provision.Final}
+	return nil, &provision.Error{Thing: "cloud." + c.name, What: "the catalog has no " + called + " outside the regions to avoid", Class: provision.Final}
 }
 
 // meant finds the candidate that was most likely meant, or nothing.

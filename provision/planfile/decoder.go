@@ -65,7 +65,7 @@ func shapes(kind string) shape {
 	case "cloud.openstack":
 		return shape{"cloud auth_url ca_cert username password project domain application_credential_id application_credential_secret interface", ""}
 	case "secrets":
-		return shape{"", "age exec file env sops"}
+		return shape{"", "age exec file env sops vault barbican"}
 	case "secrets.age":
 		return shape{"file! identity", ""}
 	case "secrets.exec":
@@ -74,6 +74,18 @@ func shapes(kind string) shape {
 		return shape{"chain! key", ""}
 	case "secrets.sops":
 		return shape{"file! chain_field key_field timeout", ""}
+	case "secrets.barbican":
+		return shape{"cloud! chain key", ""}
+	case "secrets.vault":
+		return shape{"address namespace ca mount version chain_field key_field token", "approle userpass jwt kubernetes"}
+	case "secrets.vault.approle":
+		return shape{"role_id! secret_id wrapped mount", ""}
+	case "secrets.vault.userpass":
+		return shape{"username! password! mount", ""}
+	case "secrets.vault.jwt":
+		return shape{"role! token file mount", ""}
+	case "secrets.vault.kubernetes":
+		return shape{"role! file mount", ""}
 	case "certificate":
 		return shape{"from! path names! ca warn persist reload", ""}
 	case "server":
@@ -111,7 +123,7 @@ func example(kind, name string) string {
 	switch kind + "." + name {
 	case "plan.service":
 		return `service = "dripstat"`
-	case "server.cloud", "dns.designate.cloud":
+	case "server.cloud", "dns.designate.cloud", "secrets.barbican.cloud":
 		return "cloud = cloud.main"
 	case "server.image":
 		return `image = "debian-12"`
@@ -139,6 +151,10 @@ func example(kind, name string) string {
 		return `chain = "tls/{path}/fullchain.pem", and key = "tls/{path}/privkey.pem"`
 	case "secrets.env.chain":
 		return `chain = "TLS_CHAIN", and key = "TLS_KEY"`
+	case "secrets.vault.approle.role_id":
+		return `role_id = "..."; vault read auth/approle/role/ROLE/role-id shows it`
+	case "secrets.vault.userpass.password":
+		return `password = env("VAULT_PASSWORD")`
 	case "secrets.sops.file":
 		return `file = "secrets.enc.yaml"`
 	case "store.etcd.endpoints":

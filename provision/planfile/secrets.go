@@ -2,6 +2,7 @@ package planfile
 
 import (
 	"fmt"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -51,7 +52,70 @@ func (d *decoder) secretStore(x *block) provision.SecretStore {
 	case "sops":
 		s.SOPS = &provision.SOPSStore{File: b.need("file"), ChainField: b.fields("chain_field"), KeyField: b.field("key_field"), Timeout: b.patience()}
 	}
+	switch s.Kind {
+	case "vault":
+		s.Vault = d.vault(b)
+	case "barbican":
+		s.Barbican = &provision.BarbicanStore{Cloud: b.ref("cloud", "cloud"), Chain: b.text("chain", ""), Key: b.text("key", "")}
+		if b.has("key") && !b.has("chain") {
+			b.wrong("key", `add: chain = "{path}-chain"`, "needs chain beside it")
+		}
+	}
 	return s
+}
+
+// vault reads where a Vault is and how to log in; what is not given is the environment's.
+func (d *decoder) vault(b *block) *provision.VaultStore {
+	v := &provision.VaultStore{Addresses: b.texts("address"), Namespace: b.text("namespace", ""), CA: b.text("ca", ""), Mount: b.text("mount", "secret"),
+		Version: b.whole("version", 0, 1, 2), ChainField: b.fields("chain_field"), KeyField: b.field("key_field")}
+	for i, a := range v.Addresses {
+		if a == Placeholder {
+			continue
+		}
+		u, err := url.Parse(a)
+		switch {
+		case err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https":
+			b.wrongItem("address", i, `address = "https://vault.example.com:8200"`, "has %s, which is not https://HOST:PORT", b.show("address", a))
+		case slices.Contains(v.Addresses[:i], a):
+			b.wrongItem("address", i, "take it out", "has %s twice", b.show("address", a))
+		}
+	}
+	if strings.Trim(v.Mount, "/") == "" {
+		b.wrong("mount", `mount = "secret"`, "is empty")
+	}
+	v.Login.Token = b.secret("token")
+	ways := 0
+	if b.has("token") {
+		ways++
+	}
+	for _, method := range []string{"approle", "userpass", "jwt", "kubernetes"} {
+		y := b.only(method)
+		if y == nil {
+			continue
+		}
+		if ways++; ways > 1 {
+			d.errorf(y.at, "keep one of them", "%s has more than one way to log in", b.what)
+			continue
+		}
+		v.Login = provision.VaultLogin{Method: method, Mount: y.text("mount", ""), File: y.text("file", "")}
+		switch method {
+		case "approle":
+			v.Login.Role, v.Login.Secret, v.Login.Wrapped = y.need("role_id"), y.secret("secret_id"), y.flag("wrapped")
+			if v.Login.Wrapped && !y.has("secret_id") {
+				y.wrong("wrapped", `add: secret_id = env("WRAPPED_SECRET_ID")`, "needs secret_id beside it: the wrapping token")
+			}
+		case "userpass":
+			v.Login.Username, v.Login.Secret = y.need("username"), y.secret("password")
+		case "jwt":
+			v.Login.Role, v.Login.Token = y.need("role"), y.secret("token")
+			if y.has("token") == y.has("file") {
+				d.errorf(y.at, `token = env("VAULT_ID_TOKEN"), or file = "/path/of/it"`, "%s needs one of token and file", y.what)
+			}
+		case "kubernetes":
+			v.Login.Role = y.need("role")
+		}
+	}
+	return v
 }
 
 // exec reads commands: one that prints everything, or one each.
@@ -140,6 +204,8 @@ func usesPath(s provision.SecretStore) bool {
 		texts = []string{s.File.Chain, s.File.Key}
 	case s.Env != nil:
 		texts = []string{s.Env.Chain, s.Env.Key}
+	case s.Barbican != nil && s.Barbican.Chain != "":
+		texts = []string{s.Barbican.Chain, s.Barbican.Key}
 	case s.SOPS != nil && len(s.SOPS.ChainField) > 0 && s.SOPS.KeyField != "":
 		texts = append([]string{s.SOPS.File, s.SOPS.KeyField}, s.SOPS.ChainField...)
 	default:

@@ -89,8 +89,12 @@ func TestBackends(t *testing.T) {
 		"exec {\n run = [\"op\", \"read\", \"{path}\"]\n chain_field = [\"a.b\", \"c\"]\n key_field = \"d\"\n timeout = \"30s\"\n}": {Kind: "exec",
 			Exec: &provision.ExecStore{Run: []string{"op", "read", "{path}"}, ChainField: []string{"a.b", "c"}, KeyField: "d", Timeout: 30 * time.Second}},
 		"exec {\n chain = [\"a\", \"{path}\"]\n key = \"b\"\n}": {Kind: "exec", Exec: &provision.ExecStore{Chain: []string{"a", "{path}"}, Key: []string{"b"}, Timeout: 10 * time.Second}},
-		"file {\n chain = \"{path}.pem\"\n}":                    {Kind: "file", File: &provision.FileStore{Chain: "{path}.pem"}},
-		"env {\n chain = \"C_{path}\"\n key = \"K_{path}\"\n}":  {Kind: "env", Env: &provision.EnvStore{Chain: "C_{path}", Key: "K_{path}"}},
+		"vault {\n}": {Kind: "vault", Vault: &provision.VaultStore{Mount: "secret"}},
+		"vault {\n address = \"https://a\"\n namespace = \"n\"\n ca = \"ca.pem\"\n mount = \"kv\"\n version = 1\n chain_field = \"c\"\n key_field = \"k\"\n jwt {\n role = \"r\"\n file = \"f\"\n mount = \"ci\"\n}\n}": {Kind: "vault",
+			Vault: &provision.VaultStore{Addresses: []string{"https://a"}, Namespace: "n", CA: "ca.pem", Mount: "kv", Version: 1, ChainField: []string{"c"}, KeyField: "k",
+				Login: provision.VaultLogin{Method: "jwt", Mount: "ci", Role: "r", File: "f"}}},
+		"file {\n chain = \"{path}.pem\"\n}":                   {Kind: "file", File: &provision.FileStore{Chain: "{path}.pem"}},
+		"env {\n chain = \"C_{path}\"\n key = \"K_{path}\"\n}": {Kind: "env", Env: &provision.EnvStore{Chain: "C_{path}", Key: "K_{path}"}},
 		"sops {\n file = \"a.yaml\"\n chain_field = \"tls.crt\"\n}": {Kind: "sops",
 			SOPS: &provision.SOPSStore{File: "a.yaml", ChainField: []string{"tls.crt"}, Timeout: 10 * time.Second}},
 	} {
@@ -100,7 +104,7 @@ func TestBackends(t *testing.T) {
 			continue
 		}
 		want.Name, want.Pos = "x", p.Secrets[0].Pos
-		if d := cmp.Diff(want, p.Secrets[0]); d != "" {
+		if d := cmp.Diff(want, p.Secrets[0], cmp.Comparer(func(a, b secrets.Value) bool { return string(a.Bytes()) == string(b.Bytes()) })); d != "" {
 			t.Errorf("%s\n(-want +got):\n%s", block, d)
 		}
 		if _, err := secretsPlan(t, "failover.hcl", "secrets \"x\" {\n"+block+"\n}\n"+cert+"}\n"); err == nil || !strings.Contains(err.Error(), "needs path") {
@@ -134,8 +138,18 @@ func TestBackendMistakes(t *testing.T) {
 		"exec {\n run = [\"a\"]\n timeout = \"1ms\"\n}":                   {"must be from 1s to 10m"},
 		"env {\n chain = \"TLS-CHAIN\"\n}":                                {`is "TLS-CHAIN", which is not the name of a variable`, `chain = "TLS_CHAIN"`},
 		"env {\n chain = \"9A\"\n}":                                       {"not the name of a variable"},
-		"sops {\n key_field = \"k\"\n}":                                   {"needs file", "secrets.enc.yaml"},
-		"sops {\n file = \"a\"\n key_field = \".k\"\n}":                   {"empty name between its dots"},
+		"vault {\n address = \"vault:8200\"\n}":                           {`has "vault:8200", which is not https://HOST:PORT`},
+		"vault {\n address = [\"https://a\", \"https://a\"]\n}":           {"twice"},
+		"vault {\n version = 3\n}":                                        {"must be a whole number from 1 to 2"},
+		"vault {\n mount = \"/\"\n}":                                      {"mount of vault of secrets \"x\" is empty"},
+		"vault {\n token = \"hunter2hunter2\"\n userpass {\n username = \"a\"\n password = \"hunter2hunter2\"\n}\n}": {"has more than one way to log in"},
+		"vault {\n approle {\n secret_id = \"hunter2hunter2\"\n}\n}":                                                 {"needs role_id", "vault read auth/approle"},
+		"vault {\n approle {\n role_id = \"a\"\n wrapped = true\n}\n}":                                               {"needs secret_id beside it"},
+		"vault {\n jwt {\n role = \"a\"\n}\n}":                                                                       {"needs one of token and file"},
+		"barbican {\n}":                                                                                              {"needs cloud", "cloud = cloud.main"},
+		"barbican {\n cloud = cloud.mian\n}":                                                                         {`there is no cloud "mian"`},
+		"sops {\n key_field = \"k\"\n}":                                                                              {"needs file", "secrets.enc.yaml"},
+		"sops {\n file = \"a\"\n key_field = \".k\"\n}":                                                              {"empty name between its dots"},
 	} {
 		_, err := secretsPlan(t, "failover.hcl", "secrets \"x\" {\n"+block+"\n}\n")
 		if err == nil {
@@ -143,6 +157,9 @@ func TestBackendMistakes(t *testing.T) {
 			continue
 		}
 		text := shown(err, false, 200)
+		if strings.Contains(text, "hunter2") {
+			t.Errorf("%s\nshows a secret:\n%s", block, text)
+		}
 		for _, w := range append(want, "failover.hcl line ") {
 			if !strings.Contains(text, w) {
 				t.Errorf("%s\ngives:\n%s\nwant %q", block, text, w)

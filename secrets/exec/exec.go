@@ -90,38 +90,7 @@ func (s *Store) parse(out secrets.Value, path string) (*secrets.Certificate, err
 	if text := bytes.TrimSpace(out.Bytes()); len(text) == 0 || text[0] != '{' && text[0] != '[' {
 		return secrets.Read(out, secrets.Value{})
 	}
-	return Fields(out, path, s.ChainField, s.KeyField)
-}
-
-// Fields makes a certificate of a JSON document: of the texts at chain ("chain" where none is given) and key ("key").
-func Fields(doc secrets.Value, path string, chain []string, key string) (*secrets.Certificate, error) {
-	if len(chain) == 0 {
-		chain = []string{"chain"}
-	}
-	if key == "" {
-		key = "key"
-	}
-	var parts []secrets.Value
-	wipe := func() {
-		for _, v := range parts {
-			v.Wipe()
-		}
-	}
-	for _, f := range append(append([]string{}, chain...), key) {
-		v, err := secrets.Pick(doc.Bytes(), f, path)
-		if err != nil {
-			wipe()
-			var fe *secrets.FieldError
-			hint := ""
-			if errors.As(err, &fe) {
-				hint = "say in the plan where they are: chain_field and key_field"
-			}
-			return nil, &secrets.Error{Err: err, Hint: hint}
-		}
-		parts = append(parts, v)
-	}
-	last := len(parts) - 1
-	return secrets.Read(secrets.Join(parts[:last]...), parts[last])
+	return secrets.Fields(out, path, s.ChainField, s.KeyField)
 }
 
 // Command is one to run.

@@ -57,7 +57,7 @@ func (s *Store) Certificate(ctx context.Context, path string) (*secrets.Certific
 		return nil, &secrets.Error{What: name, Err: err, Hint: "sops --decrypt " + name + " by hand says more"}
 	}
 	defer doc.Wipe()
-	c, err := exec.Fields(doc, path, chain, key)
+	c, err := secrets.Fields(doc, path, chain, key)
 	if err != nil {
 		var fe *secrets.FieldError
 		return nil, &secrets.Error{What: fmt.Sprintf("%s, %q", name, path), Err: err, Hint: secrets.HintOf(err), Away: errors.As(err, &fe)}

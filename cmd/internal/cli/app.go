@@ -22,6 +22,7 @@ import (
 	"github.com/dripstat/failover/provision"
 	"github.com/dripstat/failover/provision/lock"
 	"github.com/dripstat/failover/provision/planfile"
+	"github.com/dripstat/failover/secrets"
 )
 
 // Exit codes; docs/exit-codes.md.
@@ -39,6 +40,8 @@ type App struct {
 	In       *os.File
 	Out, Err io.Writer
 	LookEnv  func(string) (string, bool)
+
+	backends map[string]secrets.Backend // that were made already
 
 	// box, where it is set, is a sandbox that outlives a command: --sandbox uses it instead of starting its
 	// own, and a run in it can be taken up again.

@@ -230,15 +230,24 @@ func (o *runOptions) survey(ctx context.Context, plan provision.Plan, region str
 	if err != nil {
 		return nil, provision.Facts{}, err
 	}
-	facts := preflight.Check(ctx, s.plan, region, s.sources())
+	facts, err := s.survey(ctx, s.sources())
+	if err != nil {
+		s.close()
+		return nil, facts, err
+	}
+	return s, facts, nil
+}
+
+// survey reads the site's region.
+func (s *site) survey(ctx context.Context, src preflight.Sources) (provision.Facts, error) {
+	facts := preflight.Check(ctx, s.plan, s.region, src)
 	for _, c := range s.clouds {
 		var unknown *openstack.RegionError
 		if errors.As(c.Connect(ctx), &unknown) { // the answer is known by now: nothing is asked again
-			s.close()
-			return nil, facts, &exitError{code: exitUsage, err: unknown}
+			return facts, &exitError{code: exitUsage, err: unknown}
 		}
 	}
-	return s, facts, nil
+	return facts, nil
 }
 
 // refuse reports every finding and gives exit code 3.

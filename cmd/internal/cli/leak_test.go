@@ -96,7 +96,7 @@ func (n needles) in(text []byte, depth int) []string {
 // No private key is in a request, an event, a line of output, the journal, or any file of this machine but those that
 // it is kept in, wherever it is kept.
 func TestPrivateKeyLeavesOnlyOverSSH(t *testing.T) {
-	for _, p := range places() {
+	for _, p := range everyPlace() {
 		t.Run(p.name, func(t *testing.T) { leaks(t, p) })
 	}
 }

@@ -27,10 +27,12 @@ import (
 	"github.com/dripstat/failover/provision/verify"
 	"github.com/dripstat/failover/secrets"
 	"github.com/dripstat/failover/secrets/age"
+	"github.com/dripstat/failover/secrets/barbican"
 	"github.com/dripstat/failover/secrets/env"
 	"github.com/dripstat/failover/secrets/exec"
 	"github.com/dripstat/failover/secrets/file"
 	"github.com/dripstat/failover/secrets/sops"
+	"github.com/dripstat/failover/secrets/vault"
 )
 
 // site is everything that a plan names, for one region, ready to be spoken to. Making it dials nothing.
@@ -50,11 +52,6 @@ type site struct {
 func (a *App) newSite(plan provision.Plan, region string, box *box) (*site, error) {
 	s := &site{app: a, plan: plan.For(region), region: region, dial: a.dial, clouds: openstack.Clouds{}, zones: dns.Zones{}}
 	s.keeper = &deliver.Keeper{Fetch: s.certificate}
-	s.hidden = keysInEnv(plan)
-	s.stores = map[string]secrets.Backend{}
-	for _, st := range plan.Secrets {
-		s.stores[st.Name] = s.backend(st)
-	}
 	for _, c := range plan.Clouds {
 		o := openstack.Options{Env: a.LookEnv, Dir: plan.Dir, UserAgent: "failover/" + version()}
 		if plan.Home != region {
@@ -70,6 +67,15 @@ func (a *App) newSite(plan provision.Plan, region string, box *box) (*site, erro
 			return nil, &exitError{code: exitUsage, err: err}
 		}
 		s.clouds[c.Name] = cloud
+	}
+	s.hidden = keysInEnv(plan)
+	s.stores = map[string]secrets.Backend{}
+	for _, st := range plan.Secrets {
+		if st.Barbican != nil { // another one in each region
+			s.stores[st.Name] = s.backend(st)
+			continue
+		}
+		s.stores[st.Name] = a.once(plan.Digest+" "+plan.Dir+" "+st.Name, func() secrets.Backend { return s.backend(st) })
 	}
 	if box != nil {
 		s.dial = box.cloud.Dial
@@ -103,6 +109,18 @@ func (s *site) zone(z provision.Zone) (dns.Zone, error) {
 	return nil, errors.New("has no provider")
 }
 
+// once gives the backend of before where there was one: what a person was asked, and a token that works once, are
+// remembered from one region to the next.
+func (a *App) once(key string, make func() secrets.Backend) secrets.Backend {
+	if a.backends == nil {
+		a.backends = map[string]secrets.Backend{}
+	}
+	if a.backends[key] == nil {
+		a.backends[key] = make()
+	}
+	return a.backends[key]
+}
+
 // backend makes what a secrets block names. It asks nobody.
 func (s *site) backend(st provision.SecretStore) secrets.Backend {
 	dir := s.plan.Dir
@@ -118,7 +136,30 @@ func (s *site) backend(st provision.SecretStore) secrets.Backend {
 		x := st.SOPS
 		return &sops.Store{File: x.File, ChainField: x.ChainField, KeyField: x.KeyField, Dir: dir, Timeout: x.Timeout, Without: s.hidden}
 	}
+	switch {
+	case st.Vault != nil:
+		return vaultStore(*st.Vault, dir)
+	case st.Barbican != nil:
+		return &barbican.Store{Client: s.clouds[st.Barbican.Cloud].KeyManager, Chain: st.Barbican.Chain, Key: st.Barbican.Key}
+	}
 	return &age.Store{File: st.Age.File, Identity: st.Age.Identity, Dir: dir, Env: s.app.LookEnv, Ask: s.app.askSecret()}
+}
+
+func vaultStore(v provision.VaultStore, dir string) *vault.Store {
+	s := &vault.Store{Addresses: v.Addresses, Namespace: v.Namespace, CA: v.CA, Mount: v.Mount, Version: v.Version, ChainField: v.ChainField, KeyField: v.KeyField, Dir: dir}
+	switch l := v.Login; l.Method {
+	case "approle":
+		s.Login.AppRole = &vault.AppRole{Mount: l.Mount, RoleID: l.Role, SecretID: l.Secret, Wrapped: l.Wrapped}
+	case "userpass":
+		s.Login.Userpass = &vault.Userpass{Mount: l.Mount, Username: l.Username, Password: l.Secret}
+	case "jwt":
+		s.Login.JWT = &vault.JWT{Mount: l.Mount, Role: l.Role, Token: l.Token, File: l.File}
+	case "kubernetes":
+		s.Login.Kubernetes = &vault.JWT{Mount: l.Mount, Role: l.Role, File: l.File}
+	default:
+		s.Login.Token = l.Token
+	}
+	return s
 }
 
 // keysInEnv gives the variables that hold private keys of a plan's certificates.
