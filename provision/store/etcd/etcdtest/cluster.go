@@ -76,7 +76,7 @@ func freePorts(t testing.TB, n int) []int {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer l.Close() //nolint:errcheck // all are held until all are known
+		defer l.Close() // all are held until all are known
 		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
 	}
 	return ports
@@ -89,7 +89,7 @@ func (c *Cluster) Restart(m *Member) {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	defer log.Close() //nolint:errcheck // the child has its own
+	defer log.Close() // the child has its own
 	m.cmd = exec.Command(m.args[0], m.args[1:]...)
 	m.cmd.Env = append(os.Environ(), "ETCD_UNSUPPORTED_ARCH=arm64", "ETCDCTL_API=3")
 	m.cmd.Stdout, m.cmd.Stderr = log, log
