@@ -80,6 +80,9 @@ func (a *App) perform(parent context.Context, p performance) error {
 	defer done()
 	run := engine.Run{ID: p.id, Graph: p.graph, Handlers: p.site.handlers(p.id), Journal: j, Tell: v.Tell, Past: p.past, Held: lease.Held, Stop: stop, Last: opening[len(opening)-1].Seq}
 	outcome, runErr := run.Go(ctx)
+	if errors.Is(runErr, store.ErrChanged) { // by whoever has the lock now, it may be
+		lease.Doubt()
+	}
 	if err := lease.Held(); err != nil && outcome != provision.OutcomeDone {
 		outcome, runErr = provision.OutcomeStopped, lostError(err, p.id)
 	}
