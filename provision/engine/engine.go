@@ -55,9 +55,11 @@ type Run struct {
 const (
 	pollEvery = time.Second
 	// unknownFor is how long nothing must be seen of an effect of unknown outcome before it is tried again:
-	// looked for and not found, at the beginning of that time and at its end. Eventually consistent lists have
+	// looked for and not found, from the beginning of that time to its end. Eventually consistent lists have
 	// been seen to miss a new server for some seconds, and one empty answer proves nothing.
 	unknownFor = 15 * time.Second
+	// unknownLooks is how often it must not be seen in that time: where reads hang, 15 s are two of them.
+	unknownLooks = 4
 	// heldEvery is how often the lease is asked for while a handler acts.
 	heldEvery   = time.Second
 	backoffMin  = 250 * time.Millisecond

@@ -14,6 +14,8 @@ const (
 	pace     = time.Second
 	settling = 30 * time.Second // a server whose create was answered may be missing from lists that long
 	unsure   = 15 * time.Second // a create without an answer may still make one
+	// unsureLooks is how often nothing must be seen of it in that time, at least.
+	unsureLooks = 4
 )
 
 // server is what failover reads of nova's description.
