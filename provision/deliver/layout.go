@@ -39,19 +39,12 @@ func Files(l provision.Layout, c *secrets.Certificate, password secrets.Value) (
 	case "", provision.LayoutBundle:
 		return []File{{Content: c.Bundle()}}, nil
 	case provision.LayoutFiles:
-		var issuers, full bytes.Buffer
-		for i, x := range c.Chain {
-			b := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: x.Raw})
-			full.Write(b)
-			if i > 0 {
-				issuers.Write(b)
-			}
-		}
+		full := c.ChainPEM()
 		leaf := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Leaf.Raw})
 		return []File{
 			{leafFile, secrets.NewValue(leaf)},
-			{issuersFile, secrets.NewValue(issuers.Bytes())},
-			{chainFile, secrets.NewValue(full.Bytes())},
+			{issuersFile, secrets.NewValue(bytes.Clone(full[len(leaf):]))},
+			{chainFile, secrets.NewValue(full)},
 			{keyFile, secrets.NewValue(bytes.Clone(c.Key().Bytes()))}, // a copy: what is delivered is wiped, the certificate stays
 		}, nil
 	case provision.LayoutPKCS12:

@@ -184,7 +184,7 @@ func (s *site) ladder(name string) ([]secrets.Rung, error) {
 	}
 	var out []secrets.Rung
 	for _, ref := range c.From {
-		out = append(out, secrets.Rung{Ref: ref, Backend: s.stores[ref.Store]})
+		out = append(out, secrets.Rung{Ref: ref, Backend: s.stores[ref.Store], Ask: s.app.askOnce(ref.String())})
 	}
 	return out, nil
 }
