@@ -86,6 +86,8 @@ func HintOf(err error) string {
 type Rung struct {
 	Ref     Ref
 	Backend Backend
+	// Ask asks a person for the passphrase of a key that is encrypted; nil: there is nobody to ask.
+	Ask func(ctx context.Context, question string) (Value, error)
 }
 
 // Tried is what came of one rung: a certificate or an error.
@@ -186,6 +188,10 @@ func (r Rung) Try(ctx context.Context, impatient bool) Tried {
 		defer cancel()
 	}
 	t.Certificate, t.Err = r.Backend.Certificate(limit, r.Ref.Path)
+	var locked *LockedError
+	if errors.As(t.Err, &locked) && r.Ask != nil {
+		t.Certificate, t.Err = locked.Open(ctx, "secrets."+r.Ref.Store, r.Ask) // a person is not hurried as a place is
+	}
 	if t.Err != nil && limit.Err() != nil && ctx.Err() == nil {
 		t.Err = &Error{Away: true, What: fmt.Sprintf("no answer within %s", patience), Err: t.Err}
 	}

@@ -3,6 +3,7 @@ package deliver
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 
 	"golang.org/x/crypto/ssh"
@@ -116,6 +117,8 @@ type Deliver struct {
 	Dial   Dial
 	// Jump is how a jump host is logged in to: the operator's agent and known_hosts.
 	Jump func(ctx context.Context) (ssh.ClientConfig, error)
+	// Password gives that of the keystores of a server block ("server.app"); zero where the plan has none.
+	Password func(server string) secrets.Value
 
 	mu   sync.Mutex
 	done map[provision.StepID]bool
@@ -142,8 +145,13 @@ func (h *Deliver) Do(ctx context.Context, s provision.Step, in provision.Values)
 		User        string   `json:"user"`
 		Via         string   `json:"via"`
 		HostKeys    []string `json:"host_keys"`
+		Layout      string   `json:"layout"`
 		Path        string   `json:"path"`
+		Owner       string   `json:"owner"`
+		Mode        string   `json:"mode"`
 		Reload      string   `json:"reload"`
+		Command     []string `json:"command"`
+		Password    string   `json:"password"`
 		Slot        string   `json:"slot"`
 	}
 	if err := in.Decode(&a); err != nil {
@@ -163,12 +171,26 @@ func (h *Deliver) Do(ctx context.Context, s provision.Step, in provision.Values)
 			return err
 		}
 	}
-	bundle := c.Bundle()
-	defer bundle.Wipe()
-	ctx, cancel := context.WithTimeout(ctx, connectFor+4*commandFor)
-	defer cancel()
-	t := Target{Address: a.Address, Port: a.Port, User: a.User, Via: a.Via, HostKeys: a.HostKeys, Path: a.Path, Reload: a.Reload}
-	if err := Push(ctx, t, login, bundle, h.Dial, jump); err != nil {
+	var password secrets.Value
+	if a.Password != "" {
+		if password = h.Password(a.Password); password.IsZero() {
+			return &provision.Error{What: a.Password + " of the plan has no password for its keystore any more", Hint: "put it back, or give the plan that the run began with: --plan FILE"}
+		}
+	}
+	layout := provision.Layout(a.Layout)
+	files, err := Files(layout, c, password)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		for _, f := range files {
+			f.Content.Wipe()
+		}
+	}()
+	user, _, _ := strings.Cut(a.Owner, ":")
+	t := Target{Address: a.Address, Port: a.Port, User: a.User, Via: a.Via, HostKeys: a.HostKeys, Path: a.Path, Folder: layout.Folder(),
+		Owner: a.Owner, Mode: a.Mode, Shared: a.Owner != "" && a.Owner != "root:root" && user != "0", Reload: a.Reload, Command: a.Command}
+	if err := Push(ctx, t, login, files, h.Dial, jump); err != nil {
 		return err
 	}
 	h.mu.Lock()

@@ -139,6 +139,14 @@ func (m *machine) consoleKeys() []string {
 // write puts a file in place and loads it when it is a certificate with its key.
 // The caller holds m.mu.
 func (m *machine) write(path string, data []byte, owner string, mode os.FileMode) {
+	m.put(path, data, owner, mode)
+	if strings.HasSuffix(path, ".pem") {
+		m.load(path, data)
+	}
+}
+
+// put is write of what is no certificate by itself.
+func (m *machine) put(path string, data []byte, owner string, mode os.FileMode) {
 	user, group, _ := strings.Cut(owner, ":")
 	if user == "" {
 		user = "root"
@@ -147,9 +155,6 @@ func (m *machine) write(path string, data []byte, owner string, mode os.FileMode
 		group = user
 	}
 	m.files[path] = &file{slices.Clone(data), user, group, mode}
-	if strings.HasSuffix(path, ".pem") {
-		m.load(path, data)
-	}
 }
 
 // track remembers a connection so that it dies with the machine; it says no

@@ -3,7 +3,6 @@ package age
 import (
 	"bytes"
 	"encoding/json"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -52,7 +51,7 @@ func Add(path, name string, chainPEM, keyPEM []byte, recipients []age.Recipient,
 	}
 	b.c.Version = version
 	b.c.Entries = slices.DeleteFunc(b.c.Entries, func(e entry) bool { return e.Name == name })
-	b.c.Entries = append(b.c.Entries, entry{name, chainOf(c), bytes.Clone(key.Bytes()), time.Now().UTC().Truncate(time.Second)})
+	b.c.Entries = append(b.c.Entries, entry{name, c.ChainPEM(), bytes.Clone(key.Bytes()), time.Now().UTC().Truncate(time.Second)})
 	return b.write(path, recipients)
 }
 
@@ -72,15 +71,6 @@ func Remove(path, name string, ids []age.Identity) error {
 	}
 	b.c.Entries = slices.DeleteFunc(b.c.Entries, func(e entry) bool { return e.Name == name })
 	return b.write(path, recipients)
-}
-
-// chainOf gives the chain as it is served: in order, without what does not belong.
-func chainOf(c *secrets.Certificate) []byte {
-	var out bytes.Buffer
-	for _, x := range c.Chain {
-		_ = pem.Encode(&out, &pem.Block{Type: "CERTIFICATE", Bytes: x.Raw}) // a Buffer takes everything
-	}
-	return out.Bytes()
 }
 
 func (b *Bundle) write(path string, recipients []age.Recipient) error {

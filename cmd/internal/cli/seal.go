@@ -71,10 +71,17 @@ func (o *sealOptions) seal(ctx context.Context, app *App, name string) error {
 			return usage("give the PEM file of the private key", "%v", err)
 		}
 	}
-	defer clear(key)
+	defer func() { clear(key) }()
 	c, err := secrets.ParseCertificate(append([]byte{}, chain...), append([]byte{}, key...))
+	var locked *secrets.LockedError
+	if errors.As(err, &locked) && app.interactive() {
+		if c, err = locked.Open(ctx, pick(o.key, o.cert), app.askSecret()); err == nil {
+			clear(key) // from here on, what was read stands for the files
+			chain, key = c.ChainPEM(), bytes.Clone(c.Key().Bytes())
+		}
+	}
 	if err != nil {
-		return &exitError{code: exitUsage, err: provision.AsError(o.cert, err)}
+		return &exitError{code: exitUsage, err: provision.AsError(pick(o.key, o.cert), err)}
 	}
 	defer c.Key().Wipe()
 	to, err := o.sealTo(ctx, app)

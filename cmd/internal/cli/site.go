@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/agent"
@@ -183,7 +184,7 @@ func (s *site) ladder(name string) ([]secrets.Rung, error) {
 	}
 	var out []secrets.Rung
 	for _, ref := range c.From {
-		out = append(out, secrets.Rung{Ref: ref, Backend: s.stores[ref.Store]})
+		out = append(out, secrets.Rung{Ref: ref, Backend: s.stores[ref.Store], Ask: s.app.askOnce(ref.String())})
 	}
 	return out, nil
 }
@@ -199,6 +200,15 @@ func (s *site) certificate(ctx context.Context, name, fingerprint string) (secre
 		return got, &provision.Error{Err: err, What: "it is not to be had", Hint: secrets.HintOf(err)}
 	}
 	return got, nil
+}
+
+// keystorePassword is the one that the plan has for a server block ("server.app").
+func (s *site) keystorePassword(server string) secrets.Value {
+	srv, _ := s.plan.Server(strings.TrimPrefix(server, "server."))
+	if srv.Deliver == nil {
+		return secrets.Value{}
+	}
+	return srv.Deliver.Password
 }
 
 // sources are what preflight reads.
@@ -236,7 +246,7 @@ func (s *site) handlers(run provision.RunID) map[provision.Kind]engine.Handler {
 		steps.SlotsChoose:        engine.Choose{},
 		steps.LoginCreate:        deliver.LoginCreate{Keeper: s.keeper},
 		steps.CertificateFetch:   deliver.CertificateFetch{Keeper: s.keeper},
-		steps.CertificateDeliver: &deliver.Deliver{Keeper: s.keeper, Dial: s.dial, Jump: s.app.jump},
+		steps.CertificateDeliver: &deliver.Deliver{Keeper: s.keeper, Dial: s.dial, Jump: s.app.jump, Password: s.keystorePassword},
 		steps.ServiceProve:       prove,
 		steps.ServiceConfirm:     &verify.Confirm{Prove: verify.Prove{Dial: s.dial}, Lookup: dns.Ask},
 		steps.DNSLower:           dns.Lower(s.zones),
