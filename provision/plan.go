@@ -98,12 +98,28 @@ type SecretStore struct {
 	Vault *VaultStore
 	// Barbican is OpenStack's key manager.
 	Barbican *BarbicanStore
+	// ACME is an authority that issues.
+	ACME *ACMEStore
 }
 
 // AgeStore is a bundle sealed with age.
 type AgeStore struct {
-	File     string // path of the bundle
-	Identity string // path of an identity file; empty: FAILOVER_AGE_IDENTITY, then the terminal
+	File       string   // path of the bundle
+	Identity   string   // path of an identity file; empty: FAILOVER_AGE_IDENTITY, then the terminal
+	Recipients []string // for whom it is made where there is none yet; none: Identity
+}
+
+// ACMEStore is a directory of ACME (RFC 8555) that issues by DNS-01, and where the result is sealed.
+type ACMEStore struct {
+	Directory string // URL
+	Email     string
+	CA        string // path of a PEM file, of the directory's own TLS
+	Seal      string // secrets block (age)
+	KeyType   string // p256, p384, rsa2048, rsa3072, rsa4096
+	Chain     string // common name of the root to prefer
+	Renew     time.Duration
+	KID       string // of an external account
+	HMAC      secrets.Value
 }
 
 // ExecStore is commands that print certificates. {path} in a word is the path that a certificate has there.

@@ -27,6 +27,9 @@ type Keeper struct {
 
 // Keep puts a certificate that was fetched before, by preflight.
 func (k *Keeper) Keep(name string, c secrets.Got) {
+	if c.Certificate == nil { // it is issued during the run
+		return
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.certs == nil {
@@ -104,6 +107,11 @@ func (h CertificateFetch) Check(_ context.Context, _ provision.Step, in provisio
 func (h CertificateFetch) Do(ctx context.Context, _ provision.Step, in provision.Values) error {
 	name := in.Text("certificate")
 	c, err := h.Keeper.Fetch(ctx, name, in.Text("fingerprint"))
+	if at := in.Text("sealed"); err != nil && at != "" { // issued for this run, and nowhere else
+		out := provision.AsError("", err)
+		out.Hint = "it was issued for this run and sealed into " + at + ": bring that file here, then: failover resume"
+		return out
+	}
 	if err != nil {
 		return err
 	}

@@ -23,6 +23,7 @@ type decoder struct {
 	vars     map[string]cty.Value
 	funcs    map[string]function.Function
 	diags    []Diagnostic
+	issues   bool // some secrets block is ACME
 }
 
 // kinds are the words that begin a reference.
@@ -65,9 +66,13 @@ func shapes(kind string) shape {
 	case "cloud.openstack":
 		return shape{"cloud auth_url ca_cert username password project domain application_credential_id application_credential_secret interface", ""}
 	case "secrets":
-		return shape{"", "age exec file env sops vault barbican"}
+		return shape{"", "age exec file env sops vault barbican acme"}
 	case "secrets.age":
-		return shape{"file! identity", ""}
+		return shape{"file! identity recipients", ""}
+	case "secrets.acme":
+		return shape{"directory! terms_agreed! seal! email ca key_type chain renew", "external_account"}
+	case "secrets.acme.external_account":
+		return shape{"kid! hmac!", ""}
 	case "secrets.exec":
 		return shape{"run chain key chain_field key_field timeout", ""}
 	case "secrets.file", "secrets.env":
@@ -157,6 +162,14 @@ func example(kind, name string) string {
 		return `role_id = "..."; vault read auth/approle/role/ROLE/role-id shows it`
 	case "secrets.vault.userpass.password":
 		return `password = env("VAULT_PASSWORD")`
+	case "secrets.acme.directory":
+		return `directory = "https://acme-v02.api.letsencrypt.org/directory"`
+	case "secrets.acme.terms_agreed":
+		return "terms_agreed = true, once you have read the terms of the directory"
+	case "secrets.acme.seal":
+		return `seal = secrets.issued, and: secrets "issued" { age { file = "issued.age" } }`
+	case "secrets.acme.external_account.hmac":
+		return `hmac = env("EAB_HMAC")`
 	case "secrets.sops.file":
 		return `file = "secrets.enc.yaml"`
 	case "store.etcd.endpoints":

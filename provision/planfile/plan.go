@@ -63,6 +63,7 @@ func (d *decoder) plan(names []string, bodies []hcl.Body) provision.Plan {
 	for _, x := range top.blocks["secrets"] {
 		p.Secrets = append(p.Secrets, d.secretStore(x))
 	}
+	d.seals(top, p)
 	for _, x := range top.blocks["certificate"] {
 		p.Certificates = append(p.Certificates, d.certificate(x, p))
 	}
@@ -79,6 +80,7 @@ func (d *decoder) plan(names []string, bodies []hcl.Body) provision.Plan {
 		d.errorf(start, `a plan has at least one server "NAME" { ... }, dns record or step; failover init writes an example`, "there is nothing to do in this plan")
 	}
 	d.records(p)
+	d.challenged(top, p)
 	d.circles(p)
 	return p
 }

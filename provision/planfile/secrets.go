@@ -37,7 +37,7 @@ func (d *decoder) secretStore(x *block) provision.SecretStore {
 	}
 	switch s.Kind {
 	case "age":
-		s.Age = &provision.AgeStore{File: b.need("file"), Identity: b.text("identity", "")}
+		s.Age = d.age(b)
 	case "exec":
 		s.Exec = d.exec(b)
 	case "file":
@@ -53,6 +53,8 @@ func (d *decoder) secretStore(x *block) provision.SecretStore {
 		s.SOPS = &provision.SOPSStore{File: b.need("file"), ChainField: b.fields("chain_field"), KeyField: b.field("key_field"), Timeout: b.patience()}
 	}
 	switch s.Kind {
+	case "acme":
+		s.ACME, d.issues = d.acme(b), true
 	case "vault":
 		s.Vault = d.vault(b)
 	case "barbican":

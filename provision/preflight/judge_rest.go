@@ -27,6 +27,11 @@ func (j *judgement) certificates() {
 			j.facts.Findings = append(j.facts.Findings, f)
 		}
 		j.facts.Findings = append(j.facts.Findings, CertificateFindings(c, got.Tried, j.now)...)
+		if o := got.Offer; o != nil {
+			j.facts.Certificates[c.Name] = provision.CertificateFacts{Names: c.Names, Source: source,
+				Issue: &provision.IssueFacts{Store: got.Ref.Store, Path: got.Ref.Path, By: o.By, Sealed: o.Sealed, Why: o.Why, Challenges: j.seen.challenges[c.Name]}}
+			continue
+		}
 		x := got.Certificate
 		j.facts.Certificates[c.Name] = provision.CertificateFacts{
 			Fingerprint: x.Fingerprint(), Subject: x.Leaf.Subject.String(), Names: x.Leaf.DNSNames, NotAfter: x.Leaf.NotAfter, Source: source,
@@ -46,12 +51,20 @@ func CertificateFindings(c provision.Certificate, got secrets.Tried, now time.Ti
 		find(provision.Refuse, err.Error(), "")
 		return out
 	}
-	for _, p := range got.Certificate.Inspect(c.Names, roots, now, c.Warn) {
-		w := provision.Warn
-		if p.Fatal {
-			w = provision.Refuse
+	if o := got.Offer; o != nil {
+		what := fmt.Sprintf("secrets.%s keeps none: it is issued during the run, by %s, and sealed into %s", got.Ref.Store, o.By, o.Sealed)
+		if o.Why != "" {
+			what = fmt.Sprintf("the one of secrets.%s %s: another is issued during the run, by %s, and sealed into %s", got.Ref.Store, o.Why, o.By, o.Sealed)
 		}
-		find(w, p.What, "")
+		find(provision.Noted, what, "")
+	} else {
+		for _, p := range got.Certificate.Inspect(c.Names, roots, now, c.Warn) {
+			w := provision.Warn
+			if p.Fatal {
+				w = provision.Refuse
+			}
+			find(w, p.What, "")
+		}
 	}
 	for _, m := range got.Remarks {
 		w := provision.Noted

@@ -13,8 +13,8 @@ const (
 	// LoginCreate {certificate fingerprint run} → {public_key}: an SSH key in this process's memory, derived from
 	// the certificate's key and the run, so that whoever may fetch the certificate can resume the run.
 	LoginCreate provision.Kind = "login.create"
-	// CertificateFetch {certificate fingerprint} → {fingerprint source}: into this process's memory, from the first place of
-	// its ladder that gives it.
+	// CertificateFetch {certificate fingerprint sealed} → {fingerprint source}: into this process's memory, from the first place
+	// of its ladder that gives it. sealed is where the run has sealed one that it was issued.
 	CertificateFetch provision.Kind = "certificate.fetch"
 	// CertificateDeliver {certificate fingerprint address port user via host_keys layout path owner mode reload command
 	// password slot} → {fingerprint}: password names the server block of the plan that has one.
@@ -43,6 +43,10 @@ func (b *builder) certificates() {
 	for _, c := range b.plan.Certificates {
 		f, ok := b.facts.Certificates[c.Name]
 		if !ok {
+			continue
+		}
+		if f.Issue != nil {
+			b.issued(c, f)
 			continue
 		}
 		days := int(f.NotAfter.Sub(b.facts.At).Hours() / 24)

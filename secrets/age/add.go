@@ -22,17 +22,14 @@ import (
 // be left out, and those that the file remembers are used. ids open an existing file. A certificate whose
 // key does not belong to it is refused.
 func Add(path, name string, chainPEM, keyPEM []byte, recipients []age.Recipient, ids []age.Identity) error {
-	if !goodName(name) {
-		return fmt.Errorf("%q is not a good name: letters, digits, . - _ * and /", name)
-	}
-	c, err := secrets.ParseCertificate(bytes.Clone(chainPEM), bytes.Clone(keyPEM))
-	if err != nil {
+	fresh := &Bundle{}
+	if err := fresh.put(name, chainPEM, keyPEM); err != nil {
 		return err
 	}
-	key := c.Key()
-	defer key.Wipe()
+	fresh.Wipe()
 	b := &Bundle{c: content{Version: version}}
-	switch _, err := os.Stat(path); {
+	_, err := os.Stat(path)
+	switch {
 	case err == nil:
 		if b, err = OpenFile(path, ids...); err != nil {
 			return err
@@ -49,10 +46,27 @@ func Add(path, name string, chainPEM, keyPEM []byte, recipients []age.Recipient,
 	if b.c.Recipients, err = names(recipients); err != nil {
 		return err
 	}
+	if err := b.put(name, chainPEM, keyPEM); err != nil {
+		return err
+	}
+	return b.write(path, recipients)
+}
+
+// put adds a certificate, or replaces the one of that name.
+func (b *Bundle) put(name string, chainPEM, keyPEM []byte) error {
+	if !goodName(name) {
+		return fmt.Errorf("%q is not a good name: letters, digits, . - _ * and /", name)
+	}
+	c, err := secrets.ParseCertificate(bytes.Clone(chainPEM), bytes.Clone(keyPEM))
+	if err != nil {
+		return err
+	}
+	key := c.Key()
+	defer key.Wipe()
 	b.c.Version = version
 	b.c.Entries = slices.DeleteFunc(b.c.Entries, func(e entry) bool { return e.Name == name })
 	b.c.Entries = append(b.c.Entries, entry{name, c.ChainPEM(), bytes.Clone(key.Bytes()), time.Now().UTC().Truncate(time.Second)})
-	return b.write(path, recipients)
+	return nil
 }
 
 // Remove takes a certificate out of the file at path.

@@ -15,6 +15,7 @@ import (
 	agelib "filippo.io/age"
 
 	"github.com/dripstat/failover/provision/sandbox"
+	"github.com/dripstat/failover/secrets/acme/acmetest"
 )
 
 // place is one backend with the plan's own certificate in it.
@@ -163,6 +164,12 @@ func TestPlansOfThePagesRun(t *testing.T) {
 			b.no(os.MkdirAll(dir, 0o700))
 			b.no(os.WriteFile(filepath.Join(dir, "fullchain.pem"), b.chain, 0o600))
 			b.no(os.WriteFile(filepath.Join(dir, "privkey.pem"), b.key, 0o600))
+		},
+		"acme": func(t *testing.T, b *bench) { // a Pebble that sees the sandbox's name server
+			ca := acmetest.Start(t, acmetest.Options{NameServer: b.cloud.NameServer()})
+			b.no(os.WriteFile(b.path("directory.pem"), ca.CA, 0o600))
+			b.no(os.WriteFile(b.path("ca.pem"), ca.Root(0), 0o600))
+			b.env["FAILOVER_VAR_directory"], b.env["FAILOVER_VAR_directory_ca"] = ca.Directory, "directory.pem"
 		},
 		"env": func(_ *testing.T, b *bench) {
 			b.env["TLS_EDGE_CHAIN"], b.env["TLS_EDGE_KEY"] = string(b.chain), string(b.key)

@@ -136,6 +136,27 @@ func leaks(t *testing.T, p place) {
 		t.Fatalf("the login key is not derived as this test thinks; it would look for the wrong one: %+v", pairs)
 	}
 
+	b.sweep(keys, tmp, p.open)
+	// And it did get there: to be silent because nothing was delivered would prove nothing.
+	for _, s := range b.cloud.Snapshot().Servers {
+		got, mode, owner, err := b.cloud.ReadFile(s.ID, "/run/failover/tls/edge.pem")
+		if err != nil || !bytes.Contains(got, bytes.TrimSpace(b.key)) {
+			t.Errorf("%s has no key: %v", s.Name, err)
+		}
+		if mode.Perm() != 0o600 || owner != "root:root" {
+			t.Errorf("%s: the key is %v of %s", s.Name, mode, owner)
+		}
+	}
+	b.no(os.WriteFile(filepath.Join(tmp, "control"), b.key, 0o600))
+	if text, _ := os.ReadFile(filepath.Join(tmp, "control")); len(keys.in(text, 0)) == 0 {
+		t.Error("a key in a file is not found")
+	}
+}
+
+// sweep looks for keys in all that was sent to the cloud, printed and written, but for the files that are to hold one.
+func (b *bench) sweep(keys needles, tmp string, open []string) {
+	t := b.t
+	t.Helper()
 	found := func(where string, text []byte) {
 		for _, hit := range keys.in(text, 2) {
 			t.Errorf("%s holds the private key (%s)", where, hit)
@@ -154,7 +175,7 @@ func leaks(t *testing.T, p place) {
 			}
 			text, err := os.ReadFile(path)
 			files++
-			if rel, rerr := filepath.Rel(b.dir, path); rerr == nil && slices.Contains(p.open, rel) {
+			if rel, rerr := filepath.Rel(b.dir, path); rerr == nil && slices.Contains(open, rel) {
 				return err
 			}
 			if strings.HasSuffix(path, ".jsonl") {
@@ -166,19 +187,5 @@ func leaks(t *testing.T, p place) {
 	}
 	if files < 5 || journals != 1 {
 		t.Errorf("%d files and %d journals were looked into", files, journals)
-	}
-	// And it did get there: to be silent because nothing was delivered would prove nothing.
-	for _, s := range b.cloud.Snapshot().Servers {
-		got, mode, owner, err := b.cloud.ReadFile(s.ID, "/run/failover/tls/edge.pem")
-		if err != nil || !bytes.Contains(got, bytes.TrimSpace(b.key)) {
-			t.Errorf("%s has no key: %v", s.Name, err)
-		}
-		if mode.Perm() != 0o600 || owner != "root:root" {
-			t.Errorf("%s: the key is %v of %s", s.Name, mode, owner)
-		}
-	}
-	b.no(os.WriteFile(filepath.Join(tmp, "control"), b.key, 0o600))
-	if text, _ := os.ReadFile(filepath.Join(tmp, "control")); len(keys.in(text, 0)) == 0 {
-		t.Error("a key in a file is not found")
 	}
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/dripstat/failover/provision/dns/rfc2136"
 	"github.com/dripstat/failover/provision/engine"
 	"github.com/dripstat/failover/provision/hook"
+	"github.com/dripstat/failover/provision/issue"
 	"github.com/dripstat/failover/provision/openstack"
 	"github.com/dripstat/failover/provision/planfile"
 	"github.com/dripstat/failover/provision/preflight"
@@ -76,7 +77,15 @@ func (a *App) newSite(plan provision.Plan, region string, box *box) (*site, erro
 			s.stores[st.Name] = s.backend(st)
 			continue
 		}
+		if issues(st) { // once what they seal into is there
+			continue
+		}
 		s.stores[st.Name] = a.once(plan.Digest+" "+plan.Dir+" "+st.Name, func() secrets.Backend { return s.backend(st) })
+	}
+	for _, st := range plan.Secrets {
+		if issues(st) {
+			s.stores[st.Name] = a.once(plan.Digest+" "+plan.Dir+" "+st.Name, func() secrets.Backend { return s.issuer(st, box != nil) })
+		}
 	}
 	if box != nil {
 		s.dial = box.cloud.Dial
@@ -143,7 +152,7 @@ func (s *site) backend(st provision.SecretStore) secrets.Backend {
 	case st.Barbican != nil:
 		return &barbican.Store{Client: s.clouds[st.Barbican.Cloud].KeyManager, Chain: st.Barbican.Chain, Key: st.Barbican.Key}
 	}
-	return &age.Store{File: st.Age.File, Identity: st.Age.Identity, Dir: dir, Env: s.app.LookEnv, Ask: s.app.askSecret()}
+	return &age.Store{File: st.Age.File, Identity: st.Age.Identity, For: st.Age.Recipients, Dir: dir, Env: s.app.LookEnv, Ask: s.app.askSecret()}
 }
 
 func vaultStore(v provision.VaultStore, dir string) *vault.Store {
@@ -184,7 +193,7 @@ func (s *site) ladder(name string) ([]secrets.Rung, error) {
 	}
 	var out []secrets.Rung
 	for _, ref := range c.From {
-		out = append(out, secrets.Rung{Ref: ref, Backend: s.stores[ref.Store], Ask: s.app.askOnce(ref.String())})
+		out = append(out, secrets.Rung{Ref: ref, Backend: s.stores[ref.Store], Names: c.Names, Ask: s.app.askOnce(ref.String())})
 	}
 	return out, nil
 }
@@ -243,20 +252,26 @@ func (s *site) sources() preflight.Sources {
 func (s *site) handlers(run provision.RunID) map[provision.Kind]engine.Handler {
 	prove := &verify.Prove{Dial: s.dial}
 	m := map[provision.Kind]engine.Handler{
-		steps.SlotsChoose:        engine.Choose{},
-		steps.LoginCreate:        deliver.LoginCreate{Keeper: s.keeper},
-		steps.CertificateFetch:   deliver.CertificateFetch{Keeper: s.keeper},
-		steps.CertificateDeliver: &deliver.Deliver{Keeper: s.keeper, Dial: s.dial, Jump: s.app.jump, Password: s.keystorePassword},
-		steps.ServiceProve:       prove,
-		steps.ServiceConfirm:     &verify.Confirm{Prove: verify.Prove{Dial: s.dial}, Lookup: dns.Ask},
-		steps.DNSLower:           dns.Lower(s.zones),
-		steps.DNSMove:            dns.Move(s.zones),
-		steps.DNSRestore:         dns.Restore(s.zones),
-		steps.DNSAgree:           &dns.Agree{Zones: s.zones},
-		steps.DNSExpire:          dns.Expire{},
-		steps.DNSRelease:         dns.Release{Zones: s.zones},
-		steps.DNSResolvers:       dns.Resolvers{},
-		steps.HookRun:            &hook.Run{Dir: s.plan.Dir, Service: s.plan.Service, Region: s.region, Run: run, Without: s.hidden},
+		steps.CertificateOrder:    issue.Order{Issuers: s.issuerOf},
+		steps.CertificateValidate: issue.Validate{Issuers: s.issuerOf},
+		steps.CertificateFinalize: issue.Finalize{Issuers: s.issuerOf},
+		steps.CertificateIssue:    issue.Issue{Issuers: s.issuerOf, Judge: s.judge, Sealed: s.sealedAt},
+		steps.ChallengeSet:        &dns.ChallengeSet{Zones: s.zones},
+		steps.ChallengeClear:      dns.ChallengeClear{Zones: s.zones},
+		steps.SlotsChoose:         engine.Choose{},
+		steps.LoginCreate:         deliver.LoginCreate{Keeper: s.keeper},
+		steps.CertificateFetch:    deliver.CertificateFetch{Keeper: s.keeper},
+		steps.CertificateDeliver:  &deliver.Deliver{Keeper: s.keeper, Dial: s.dial, Jump: s.app.jump, Password: s.keystorePassword},
+		steps.ServiceProve:        prove,
+		steps.ServiceConfirm:      &verify.Confirm{Prove: verify.Prove{Dial: s.dial}, Lookup: dns.Ask},
+		steps.DNSLower:            dns.Lower(s.zones),
+		steps.DNSMove:             dns.Move(s.zones),
+		steps.DNSRestore:          dns.Restore(s.zones),
+		steps.DNSAgree:            &dns.Agree{Zones: s.zones},
+		steps.DNSExpire:           dns.Expire{},
+		steps.DNSRelease:          dns.Release{Zones: s.zones},
+		steps.DNSResolvers:        dns.Resolvers{},
+		steps.HookRun:             &hook.Run{Dir: s.plan.Dir, Service: s.plan.Service, Region: s.region, Run: run, Without: s.hidden},
 	}
 	for kind, h := range openstack.Handlers(s.clouds) {
 		m[kind] = h
