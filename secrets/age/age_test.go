@@ -141,7 +141,7 @@ func TestAddRefuses(t *testing.T) {
 		{"a", otherChain, key, rs, "does not belong"},
 		{"a", nil, key, rs, "no CERTIFICATE"},
 		{"a", chain, nil, rs, "no PRIVATE KEY"},
-		{"a", chain, key, nil, "for whom?"},
+		{"a", chain, key, nil, "nobody is named"},
 		{"a", chain, key, append([]age.Recipient{p}, rs...), "cannot be mixed"},
 	}
 	for _, c := range cases {

@@ -96,7 +96,10 @@ func (o *sealOptions) seal(ctx context.Context, app *App, name string) error {
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if err := age.Add(o.out, name, chain, key, to, ids); err != nil {
+	if err := age.Add(o.out, name, chain, key, to, ids); errors.Is(err, age.ErrNobody) {
+		return &exitError{code: exitUsage, err: &provision.Error{What: o.out + " does not exist yet, and " + err.Error(),
+			Hint: "-r age1... (age-keygen -o identity.txt makes one), -R FILE with several, or -p for a passphrase"}}
+	} else if err != nil {
 		return &exitError{code: exitUsage, err: err}
 	}
 	_, _ = fmt.Fprintf(app.Out, "sealed %s into %s: %s, expires %s\n", name, o.out, strings.Join(c.Leaf.DNSNames, ", "), c.Leaf.NotAfter.Format("2006-01-02"))
