@@ -58,10 +58,11 @@ type Request struct {
 
 // Offer is what an Issuer would do. It holds no secret.
 type Offer struct {
-	By         string // who issues, for people: "acme-v02.api.letsencrypt.org"
-	Sealed     string // the file that it is sealed into, as the plan names it
-	Why        string // what is wrong with the one that is kept; "" where there is none
-	Challenges []string
+	By         string   // who issues, for people: "acme-v02.api.letsencrypt.org"
+	Sealed     string   // the file that it is sealed into, as the plan names it
+	Why        string   // what is wrong with the one that is kept; "" where there is none
+	Challenges []string // names at which it asks for a proof, with the final dot
+	Identities []string // by which CAA records name it (RFC 8659); empty: it does not say
 	Remarks    []Remark
 }
 
