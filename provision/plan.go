@@ -122,6 +122,17 @@ type ACMEStore struct {
 	HMAC      secrets.Value
 }
 
+// VaultPKI is a PKI engine of a Vault that issues, and where the result is sealed.
+type VaultPKI struct {
+	Mount   string
+	Role    string
+	TTL     time.Duration // 0: the role's
+	Issue   bool          // Vault makes the key; else it signs a request for one that is made here
+	KeyType string        // as of ACMEStore; empty: what the role wants
+	Seal    string        // secrets block (age)
+	Renew   time.Duration
+}
+
 // ExecStore is commands that print certificates. {path} in a word is the path that a certificate has there.
 type ExecStore struct {
 	Run        []string // prints chain and key, or JSON that holds them
@@ -168,6 +179,7 @@ type VaultStore struct {
 	ChainField []string
 	KeyField   string
 	Login      VaultLogin
+	PKI        *VaultPKI // issue instead of reading
 }
 
 // VaultLogin is how Vault is logged in to. Method is the block's name; empty: Token, else the environment's.

@@ -2,6 +2,12 @@ package secrets
 
 import (
 	"context"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
 	"fmt"
 	"strings"
 	"time"
@@ -52,10 +58,11 @@ type Request struct {
 
 // Offer is what an Issuer would do. It holds no secret.
 type Offer struct {
-	By         string // who issues, for people: "acme-v02.api.letsencrypt.org"
-	Sealed     string // the file that it is sealed into, as the plan names it
-	Why        string // what is wrong with the one that is kept; "" where there is none
-	Challenges []string
+	By         string   // who issues, for people: "acme-v02.api.letsencrypt.org"
+	Sealed     string   // the file that it is sealed into, as the plan names it
+	Why        string   // what is wrong with the one that is kept; "" where there is none
+	Challenges []string // names at which it asks for a proof, with the final dot
+	Identities []string // by which CAA records name it (RFC 8659); empty: it does not say
 	Remarks    []Remark
 }
 
@@ -158,6 +165,28 @@ func Stale(c *Certificate, names []string, now time.Time, renew time.Duration) (
 		return fmt.Sprintf("expires in %s", span(left)), true
 	}
 	return "", true
+}
+
+// NewKey makes the key of a certificate that is to be issued, and gives it as PKCS #8 too. kind is p256 (or ""), p384, rsa2048,
+// rsa3072 or rsa4096.
+func NewKey(kind string) (crypto.Signer, []byte, error) {
+	var k crypto.Signer
+	var err error
+	switch kind {
+	case "", "p256":
+		k, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	case "p384":
+		k, err = ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
+	case "rsa2048", "rsa3072", "rsa4096":
+		k, err = rsa.GenerateKey(rand.Reader, map[string]int{"rsa2048": 2048, "rsa3072": 3072, "rsa4096": 4096}[kind])
+	default:
+		err = fmt.Errorf("%q is no type of key", kind)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(k)
+	return k, der, err
 }
 
 func span(d time.Duration) string {

@@ -82,7 +82,9 @@ func shapes(kind string) shape {
 	case "secrets.barbican":
 		return shape{"cloud! chain key", ""}
 	case "secrets.vault":
-		return shape{"address namespace ca mount version chain_field key_field token", "approle userpass jwt kubernetes"}
+		return shape{"address namespace ca mount version chain_field key_field token", "approle userpass jwt kubernetes pki"}
+	case "secrets.vault.pki":
+		return shape{"role! seal! mount ttl mode key_type renew", ""}
 	case "secrets.vault.approle":
 		return shape{"role_id! secret_id wrapped mount", ""}
 	case "secrets.vault.userpass":
@@ -166,7 +168,7 @@ func example(kind, name string) string {
 		return `directory = "https://acme-v02.api.letsencrypt.org/directory"`
 	case "secrets.acme.terms_agreed":
 		return "terms_agreed = true, once you have read the terms of the directory"
-	case "secrets.acme.seal":
+	case "secrets.acme.seal", "secrets.vault.pki.seal":
 		return `seal = secrets.issued, and: secrets "issued" { age { file = "issued.age" } }`
 	case "secrets.acme.external_account.hmac":
 		return `hmac = env("EAB_HMAC")`

@@ -25,7 +25,7 @@ func (d *decoder) age(b *block) *provision.AgeStore {
 // acme reads an authority, and where what it issues is sealed.
 func (d *decoder) acme(b *block) *provision.ACMEStore {
 	a := &provision.ACMEStore{Directory: b.need("directory"), Email: b.text("email", ""), CA: b.text("ca", ""), Seal: b.ref("seal", "secrets"),
-		KeyType: b.keyType(), Chain: b.text("chain", ""), Renew: b.renew()}
+		KeyType: b.keyType("p256"), Chain: b.text("chain", ""), Renew: b.renew()}
 	if u, err := url.Parse(a.Directory); a.Directory != "" && a.Directory != Placeholder && (err != nil || u.Scheme != "https" || u.Host == "") {
 		b.wrong("directory", example(b.kind, "directory"), "is %s, which is not an https URL", b.show("directory", a.Directory))
 	}
@@ -41,10 +41,31 @@ func (d *decoder) acme(b *block) *provision.ACMEStore {
 	return a
 }
 
-func (b *block) keyType() string {
+// pki reads a role that issues, and where what it issues is sealed.
+func (d *decoder) pki(b *block) *provision.VaultPKI {
+	v := &provision.VaultPKI{Mount: b.text("mount", "pki"), Role: b.need("role"), TTL: b.time("ttl", 0, time.Second, time.Minute, 3650*day),
+		KeyType: b.keyType(""), Seal: b.ref("seal", "secrets"), Renew: b.renew()}
+	modes := []string{"sign", "issue"}
+	switch mode := b.text("mode", "sign"); {
+	case mode == Placeholder:
+	case !slices.Contains(modes, mode):
+		b.wrong("mode", meant(mode, modes), "is %s", b.show("mode", mode))
+	case mode == "issue":
+		v.Issue = true
+		if b.has("key_type") {
+			b.wrong("key_type", "take it out; the role says which keys it makes", `is for mode = "sign", where the key is made here`)
+		}
+	}
+	if strings.Trim(v.Mount, "/") == "" {
+		b.wrong("mount", `mount = "pki"`, "is empty")
+	}
+	return v
+}
+
+func (b *block) keyType(usual string) string {
 	types := []string{"p256", "p384", "rsa2048", "rsa3072", "rsa4096"}
-	t := b.text("key_type", "p256")
-	if t != Placeholder && !slices.Contains(types, t) {
+	t := b.text("key_type", usual)
+	if b.has("key_type") && t != Placeholder && !slices.Contains(types, t) {
 		b.wrong("key_type", meant(t, types), "is %s", b.show("key_type", t))
 	}
 	return t
@@ -60,9 +81,38 @@ func (d *decoder) seals(top *block, p provision.Plan) {
 		switch x := top.blocks["secrets"][i]; {
 		case s.ACME != nil:
 			into, b = s.ACME.Seal, x.only("acme")
+		case s.Vault != nil && s.Vault.PKI != nil:
+			into, b = s.Vault.PKI.Seal, x.only("vault").only("pki")
 		}
 		if to, ok := p.SecretStore(into); ok && to.Age == nil && to.Kind != "" {
 			b.wrong("seal", example(b.kind, "seal"), "is secrets.%s, which is %s: only age seals", into, to.Kind)
+		}
+	}
+}
+
+// sealedTwice refuses two certificates that would be sealed over each other.
+func (d *decoder) sealedTwice(top *block, p provision.Plan) {
+	type place struct{ seal, path string }
+	seen := map[place]string{}
+	for i, c := range p.Certificates {
+		for _, ref := range c.From {
+			s, _ := p.SecretStore(ref.Store)
+			at := place{path: ref.Path}
+			switch {
+			case s.ACME != nil:
+				at.seal = s.ACME.Seal
+			case s.Vault != nil && s.Vault.PKI != nil:
+				at.seal = s.Vault.PKI.Seal
+			}
+			x := top.blocks["certificate"][i]
+			if at.seal == "" || at.path == "" || at.path == Placeholder || d.failedAt(x.where("path")) {
+				continue
+			}
+			if other, twice := seen[at]; twice {
+				x.wrong("path", `path = "`+c.Name+`"`, "is where certificate %q is sealed, too: secrets.%s", other, at.seal)
+				break
+			}
+			seen[at] = c.Name
 		}
 	}
 }

@@ -81,6 +81,7 @@ func (d *decoder) plan(names []string, bodies []hcl.Body) provision.Plan {
 	}
 	d.records(p)
 	d.challenged(top, p)
+	d.sealedTwice(top, p)
 	d.circles(p)
 	return p
 }

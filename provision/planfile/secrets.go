@@ -85,6 +85,14 @@ func (d *decoder) vault(b *block) *provision.VaultStore {
 	if strings.Trim(v.Mount, "/") == "" {
 		b.wrong("mount", `mount = "secret"`, "is empty")
 	}
+	if y := b.only("pki"); y != nil {
+		v.PKI = d.pki(y)
+		for _, a := range []string{"mount", "version", "chain_field", "key_field"} {
+			if b.has(a) {
+				b.wrong(a, map[bool]string{true: "write it into pki { ... }", false: "take it out"}[a == "mount"], "is of a KV engine, and pki issues")
+			}
+		}
+	}
 	v.Login.Token = b.secret("token")
 	ways := 0
 	if b.has("token") {

@@ -28,6 +28,11 @@ func (r *reader) challenges(ctx context.Context, c provision.Certificate, got se
 			out[i] = ch
 		})
 	}
+	if ids := got.Offer.Identities; len(ids) > 0 {
+		for _, n := range c.Names {
+			wg.Go(func() { r.allowed(ctx, c, n, ids) })
+		}
+	}
 	wg.Wait()
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -79,6 +79,7 @@ func (s *Store) Offer(ctx context.Context, path string, names []string) (secrets
 	if err != nil {
 		return o, err
 	}
+	o.Identities = dir.Meta.CAAIdentities
 	if dir.Meta.ExternalAccountRequired && s.KeyID == "" {
 		account, err := s.Sealed.Item(ctx, s.accountItem())
 		if err != nil || account.IsZero() {

@@ -179,7 +179,8 @@ func (s *Store) http() (*http.Client, error) {
 type directory struct {
 	NewOrder string `json:"newOrder"`
 	Meta     struct {
-		ExternalAccountRequired bool `json:"externalAccountRequired"`
+		ExternalAccountRequired bool     `json:"externalAccountRequired"`
+		CAAIdentities           []string `json:"caaIdentities"`
 	} `json:"meta"`
 }
 

@@ -2,11 +2,7 @@ package acme
 
 import (
 	"context"
-	"crypto"
-	"crypto/ecdsa"
-	"crypto/elliptic"
 	"crypto/rand"
-	"crypto/rsa"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
@@ -53,7 +49,7 @@ func (s *Store) Order(ctx context.Context, r secrets.Request) error {
 	if before != nil {
 		o.Before = before.from()
 	}
-	if o.Key, err = newKey(s.KeyType); err != nil {
+	if _, o.Key, err = secrets.NewKey(s.KeyType); err != nil {
 		return err
 	}
 	var ids []acme.Identifier
@@ -106,26 +102,6 @@ func dns01(a acme.Authorization) (acme.Challenge, bool) {
 		return acme.Challenge{}, false
 	}
 	return a.Challenges[i], true
-}
-
-// newKey makes a key, PKCS #8.
-func newKey(kind string) ([]byte, error) {
-	var k crypto.Signer
-	var err error
-	switch kind {
-	case "", "p256":
-		k, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	case "p384":
-		k, err = ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
-	case "rsa2048", "rsa3072", "rsa4096":
-		k, err = rsa.GenerateKey(rand.Reader, map[string]int{"rsa2048": 2048, "rsa3072": 3072, "rsa4096": 4096}[kind])
-	default:
-		return nil, fmt.Errorf("%q is no type of key", kind)
-	}
-	if err != nil {
-		return nil, err
-	}
-	return x509.MarshalPKCS8PrivateKey(k)
 }
 
 // Ordered gives the order that is sealed for this run.

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -223,20 +224,33 @@ func (b *bench) drop() func() {
 // What others keep at the name of a challenge stays, and a challenge is led along an alias.
 func TestChallengeBesideOthers(t *testing.T) {
 	t.Parallel()
-	b := newBench(t, nil, append(slices.Clone(authority), `names = ["collector.dripstat.test"]`, `names = ["collector.dripstat.test", "*.dripstat.test"]`)...)
-	b.put("_acme-challenge.collector.dripstat.test.", "CNAME", "proofs.dripstat.test.")
-	b.put("proofs.dripstat.test.", "TXT", `"another's"`)
-	b.issuing(acmetest.Options{})
-	b.must(exitDone, "--region", "ORD", "--sandbox", "--yes", "--json")
-	b.serves()
-	if left := b.challenges(); !maps.EqualFunc(left, map[string][]string{"proofs.dripstat.test.": {`"another's"`}}, slices.Equal) {
-		t.Errorf("left: %v", left)
-	}
-	b.put("_acme-challenge.dripstat.test.", "CNAME", "proofs.elsewhere.test.")
-	b.no(os.Remove(b.path("issued.age")))
-	b.must(exitRefused, "--region", "ORD", "--sandbox", "--dry-run")
-	if out := flat(b.out.String() + b.err.String()); !strings.Contains(out, "no dns block of the plan holds proofs.elsewhere.test, which _acme-challenge.dripstat.test is an alias of") {
-		t.Errorf("it says\n%s", out)
+	for name, provider := range map[string]string{"designate": "designate {\n    cloud = cloud.main\n  }", "rfc2136": "rfc2136 {\n    server = \"127.0.0.1\"\n    key    = \"k\"\n    secret = \"c2VjcmV0\"\n  }"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBench(t, nil, append(slices.Clone(authority), `names = ["collector.dripstat.test"]`, `names = ["collector.dripstat.test", "*.dripstat.test"]`,
+				"designate {\n    cloud = cloud.main\n  }", provider)...)
+			b.put("_acme-challenge.collector.dripstat.test.", "CNAME", "proofs.dripstat.test.")
+			b.put("proofs.dripstat.test.", "TXT", `"another's"`)
+			ca := b.issuing(acmetest.Options{})
+			var busy atomic.Int32
+			ca.Instead = func(w http.ResponseWriter, r *http.Request) bool { // it is busy for a moment, and says so
+				return strings.HasSuffix(r.URL.Path, "/order-plz") && busy.Add(1) < 3 && acmetest.Limited("1")(w, r)
+			}
+			b.must(exitDone, "--region", "ORD", "--sandbox", "--yes", "--json")
+			b.serves()
+			if left := b.challenges(); !maps.EqualFunc(left, map[string][]string{"proofs.dripstat.test.": {`"another's"`}}, slices.Equal) {
+				t.Errorf("left: %v", left)
+			}
+			if n := ca.Finalized(); n != 1 || busy.Load() < 3 {
+				t.Errorf("%d certificates, after %d requests for an order", n, busy.Load())
+			}
+			b.put("_acme-challenge.dripstat.test.", "CNAME", "proofs.elsewhere.test.")
+			b.no(os.Remove(b.path("issued.age")))
+			b.must(exitRefused, "--region", "ORD", "--sandbox", "--dry-run")
+			if out := flat(b.out.String() + b.err.String()); !strings.Contains(out, "no dns block of the plan holds proofs.elsewhere.test, which _acme-challenge.dripstat.test is an alias of") {
+				t.Errorf("it says\n%s", out)
+			}
+		})
 	}
 }
 
@@ -299,6 +313,39 @@ func TestResumeWithoutWhatWasSealed(t *testing.T) {
 	b.serves()
 }
 
+// A CAA record that does not allow the authority is warned of, where it is: at the name or above it.
+func TestCAAIsSaidBefore(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, nil, append(slices.Clone(authority), `names = ["collector.dripstat.test"]`, `names = ["collector.dripstat.test", "*.dripstat.test"]`)...)
+	b.issuing(acmetest.Options{})
+	const wild, plain = `*.dripstat.test: a CAA record of dripstat.test`, `collector.dripstat.test: a CAA record of dripstat.test`
+	for _, c := range []struct {
+		values []string
+		warns  []string
+		not    []string
+	}{
+		{[]string{`0 issue "digicert.com"`, `0 issue "letsencrypt.org; validationmethods=dns-01"`}, []string{wild + " lets digicert.com, letsencrypt.org issue alone", plain, `0 issue "pebble.test"`}, nil},
+		{[]string{`0 issue "Pebble.test; accounturi=x"`}, nil, []string{wild, plain}},
+		{[]string{`0 issue "pebble.test"`, `0 issuewild ";"`}, []string{wild + " lets nobody issue"}, []string{plain}},
+		{[]string{`0 iodef "mailto:a@b.c"`}, nil, []string{wild, plain}},
+	} {
+		b.put("dripstat.test.", "CAA", c.values...)
+		from := len(b.out.String())
+		b.must(exitDone, "--region", "ORD", "--sandbox", "--dry-run")
+		out := flat(b.out.String()[from:])
+		for _, w := range c.warns {
+			if !strings.Contains(out, w) {
+				t.Errorf("%v: it does not say %q:\n%s", c.values, w, out)
+			}
+		}
+		for _, w := range c.not {
+			if strings.Contains(out, w) {
+				t.Errorf("%v: it says %q:\n%s", c.values, w, out)
+			}
+		}
+	}
+}
+
 // An authority elsewhere is not asked by a rehearsal.
 func TestRehearsalDoesNotAskAnAuthority(t *testing.T) {
 	t.Parallel()
@@ -346,6 +393,11 @@ func TestIssuedKeyLeavesOnlyOverSSH(t *testing.T) {
 		t.Fatalf("%d forms are looked for, in %d requests", len(keys), len(sent))
 	}
 	b.sweep(keys, tmp, nil)
+	lines := strings.Split(strings.TrimSpace(string(c.Key().Bytes())), "\n")
+	delete(keys, "PEM line "+lines[len(lines)-2][:4]) // the last of a P-256 key is of its public half (RFC 5915), which a request for a certificate holds
+	if len(keys) < 14 {
+		t.Fatalf("only %d forms are left", len(keys))
+	}
 	for _, s := range sent {
 		for _, hit := range keys.in(s, 2) {
 			t.Errorf("a request to the authority holds a private key (%s)", hit)

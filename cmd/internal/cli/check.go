@@ -173,6 +173,7 @@ func places(c provision.Certificate, tried []secrets.Tried, region string, now t
 		p.Findings = preflight.CertificateFindings(c, t, now)
 		p.Works = !slices.ContainsFunc(p.Findings, func(f provision.Finding) bool { return f.Weight == provision.Refuse })
 		if t.Offer != nil {
+			p.Issue = true
 			out = append(out, p)
 			continue
 		}

@@ -11,13 +11,29 @@ import (
 	"github.com/dripstat/failover/provision"
 	"github.com/dripstat/failover/secrets"
 	"github.com/dripstat/failover/secrets/acme"
+	"github.com/dripstat/failover/secrets/vault"
 )
 
 // issues reports whether a secrets block has certificates made.
-func issues(st provision.SecretStore) bool { return st.ACME != nil }
+func issues(st provision.SecretStore) bool { return sealsInto(st) != "" }
+
+// sealsInto gives the age block that such a secrets block names, "" for one that issues nothing.
+func sealsInto(st provision.SecretStore) string {
+	switch {
+	case st.ACME != nil:
+		return st.ACME.Seal
+	case st.Vault != nil && st.Vault.PKI != nil:
+		return st.Vault.PKI.Seal
+	}
+	return ""
+}
 
 // issuer makes what a secrets block of such a kind names. What it seals into is there already. It asks nobody.
 func (s *site) issuer(st provision.SecretStore, rehearsal bool) secrets.Backend {
+	if st.Vault != nil {
+		x := st.Vault.PKI
+		return &vault.PKI{Vault: vaultStore(*st.Vault, s.plan.Dir), Mount: x.Mount, Role: x.Role, TTL: x.TTL, Make: x.Issue, KeyType: x.KeyType, Renew: x.Renew, Sealed: s.seal(x.Seal)}
+	}
 	x := st.ACME
 	a := &acme.Store{Directory: x.Directory, Email: x.Email, CA: x.CA, Dir: s.plan.Dir, KeyID: x.KID, KeyMAC: x.HMAC, KeyType: x.KeyType, Chain: x.Chain, Renew: x.Renew,
 		Sealed: s.seal(x.Seal), UserAgent: "failover/" + version()}
@@ -78,8 +94,7 @@ func (s *site) judge(name string, c *secrets.Certificate) error {
 func (s *site) sealedAt(store string) string {
 	st, _ := s.plan.SecretStore(store)
 	file := ""
-	if st.ACME != nil {
-		into, _ := s.plan.SecretStore(st.ACME.Seal)
+	if into, ok := s.plan.SecretStore(sealsInto(st)); ok && into.Age != nil {
 		file = into.Age.File
 	}
 	if host, err := os.Hostname(); err == nil {

@@ -39,7 +39,7 @@ func WriteCheck(w io.Writer, l *Look, c Check) {
 		}
 		mark, style := "✓", l.good
 		what := ""
-		if p.Works {
+		if p.Issue {
 			what = "to be issued"
 		}
 		if p.NotAfter != nil {
