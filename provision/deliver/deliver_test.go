@@ -87,10 +87,13 @@ func target(s *server, path string) Target {
 		Owner: fmt.Sprintf("%d:%d", os.Getuid(), os.Getgid())}
 }
 
-// The servers of the sandbox know this one script; it must be the one that is sent.
+// The servers of the sandbox know these scripts alone; they must be the ones that are sent.
 func TestReceiveIsTheSandboxes(t *testing.T) {
 	if receive != sandbox.ReceiveScript {
 		t.Errorf("deliver sends\n%s\nthe sandbox knows\n%s", receive, sandbox.ReceiveScript)
+	}
+	if replaceKey != sandbox.ReplaceKeyScript {
+		t.Errorf("deliver sends\n%s\nthe sandbox knows\n%s", replaceKey, sandbox.ReplaceKeyScript)
 	}
 }
 

@@ -238,3 +238,36 @@ func TestUnless(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// The authorized keys, by a real shell: one line comes, one goes, the rest stays; the same again changes nothing.
+func TestReplaceKey(t *testing.T) {
+	posix(t)
+	home := t.TempDir()
+	file := filepath.Join(home, ".ssh", "authorized_keys")
+	if err := os.Mkdir(filepath.Dir(file), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, []byte("ssh-ed25519 AAAAmine me@home\nssh-ed25519 AAAAold failover\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"ssh-ed25519 AAAAnew failover"}, "ssh-ed25519 AAAAmine me@home\nssh-ed25519 AAAAold failover\nssh-ed25519 AAAAnew failover\n"},
+		{[]string{"ssh-ed25519 AAAAnew failover", "AAAAold"}, "ssh-ed25519 AAAAmine me@home\nssh-ed25519 AAAAnew failover\n"},
+		{[]string{"ssh-ed25519 AAAAnew failover", "AAAAold", "AAAAolder"}, "ssh-ed25519 AAAAmine me@home\nssh-ed25519 AAAAnew failover\n"},
+	} {
+		cmd := exec.CommandContext(t.Context(), "sh", append([]string{"-c", replaceKey, "sh"}, c.args...)...)
+		cmd.Env = append(os.Environ(), "HOME="+home)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		if got, err := os.ReadFile(file); err != nil || string(got) != c.want {
+			t.Errorf("%q, %v", got, err)
+		}
+		if left, _ := os.ReadDir(filepath.Dir(file)); len(left) != 1 {
+			t.Errorf("left: %v", left)
+		}
+	}
+}

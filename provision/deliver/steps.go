@@ -20,9 +20,21 @@ type Fetch func(ctx context.Context, name, fingerprint string) (secrets.Got, err
 type Keeper struct {
 	Fetch Fetch
 
-	mu    sync.Mutex
-	login *Login
-	certs map[string]secrets.Got
+	mu       sync.Mutex
+	login    *Login
+	recalled []*Login // of a run that is over
+	certs    map[string]secrets.Got
+}
+
+// logins gives all login keys that there are, the one that is derived from what is delivered first, and that one by itself.
+func (k *Keeper) logins() (all, login *Login) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	all = (&Login{}).or(k.login)
+	for _, l := range k.recalled {
+		all = all.or(l)
+	}
+	return all, k.login
 }
 
 // Keep puts a certificate that was fetched before, by preflight.
@@ -53,7 +65,7 @@ func (k *Keeper) Forget() {
 	for _, c := range k.certs {
 		c.Certificate.Key().Wipe()
 	}
-	k.certs, k.login = nil, nil
+	k.certs, k.login, k.recalled = nil, nil, nil
 }
 
 // LoginCreate performs login.create.
@@ -166,10 +178,8 @@ func (h *Deliver) Do(ctx context.Context, s provision.Step, in provision.Values)
 		return err
 	}
 	c, _ := h.Keeper.certificate(a.Certificate)
-	h.Keeper.mu.Lock()
-	login := h.Keeper.login
-	h.Keeper.mu.Unlock()
-	if c == nil || login == nil {
+	login, _ := h.Keeper.logins()
+	if c == nil || len(login.signers) == 0 {
 		return fmt.Errorf("certificate %s or the login key is no longer in memory", a.Certificate)
 	}
 	var jump ssh.ClientConfig

@@ -60,6 +60,13 @@ func (m *machine) serveHTTPS(l net.Listener) {
 			}
 		},
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			m.mu.Lock()
+			ill := m.ill
+			m.mu.Unlock()
+			if ill != 0 {
+				w.WriteHeader(ill)
+				return
+			}
 			w.Header().Set("X-Served-By", m.s.name)
 			w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 			fmt.Fprintf(w, "%s in %s serves %s\n", m.s.name, m.s.region, r.URL.Path)

@@ -44,6 +44,7 @@ type machine struct {
 	ln       map[string]net.Listener
 	https    *http.Server
 	conns    map[net.Conn]bool
+	ill      int // HTTP status that every request gets; 0: it is well
 }
 
 type file struct {
@@ -381,4 +382,17 @@ func (c *Cloud) ReadFile(serverID, path string) (data []byte, mode os.FileMode, 
 		return nil, 0, "", os.ErrNotExist
 	}
 	return slices.Clone(f.data), f.mode, f.owner + ":" + f.group, nil
+}
+
+// Ail lets the services on servers of a name answer with an HTTP status only, from now on; 0 heals them.
+func (c *Cloud) Ail(name string, status int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, s := range c.servers {
+		if s.name == name {
+			s.machine.mu.Lock()
+			s.machine.ill = status
+			s.machine.mu.Unlock()
+		}
+	}
 }

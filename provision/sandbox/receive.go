@@ -12,10 +12,11 @@ import (
 	"strconv"
 	"strings"
 
+	"golang.org/x/crypto/ssh"
 	"software.sslmate.com/src/go-pkcs12"
 )
 
-// ReceiveScript is the one script that the servers' sh knows: it puts what comes on stdin into place, whole or
+// ReceiveScript is one of two scripts that the servers' sh knows: it puts what comes on stdin into place, whole or
 // not at all, as one file or as a folder whose files change together. Its arguments are
 // PATH OWNER MODE UMASK AS, after a name for $0, and NAME SIZE SHA256 for each file.
 //
@@ -24,6 +25,7 @@ import (
 //	true
 //	id -u
 //	sh -c ReceiveScript sh PATH OWNER MODE UMASK AS (NAME SIZE SHA256)...
+//	sh -c ReplaceKeyScript sh KEY OLD...
 //	sha256sum PATH...
 //	cat PATH...
 //	test -e PATH
@@ -62,6 +64,36 @@ sync "$d" 2>/dev/null || sync
 for old in "$d/.$n.failover-"*; do
   if [ "$old" != "$t" ] || [ "$as" = - ]; then rm -rf "$old"; fi
 done`
+
+// ReplaceKeyScript is the other one: it adds its first argument to the login user's authorized keys and takes out lines that hold
+// one of the others.
+const ReplaceKeyScript = `set -eu
+f=$HOME/.ssh/authorized_keys new=$1; shift
+umask 077
+t=$(mktemp "$HOME/.ssh/.authorized_keys.XXXXXX")
+trap "rm -f \"$t\"" EXIT
+cat "$f" > "$t"
+grep -qxF "$new" "$t" || echo "$new" >> "$t"
+for old in "$@"; do
+  grep -vF "$old" "$t" > "$t.less" || [ $? -eq 1 ]
+  cat "$t.less" > "$t"; rm "$t.less"
+done
+sync "$t" 2>/dev/null || sync
+mv -f "$t" "$f"`
+
+func (m *machine) replaceKeys(user string, arg []string, fail failFunc) int {
+	k, _, _, _, err := ssh.ParseAuthorizedKey([]byte(arg[0]))
+	if err != nil {
+		return fail(1, "sandbox: no key: %v", err)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.users[user] = append(slices.DeleteFunc(m.users[user], func(have ssh.PublicKey) bool {
+		line := string(ssh.MarshalAuthorizedKey(have))
+		return bytes.Equal(have.Marshal(), k.Marshal()) || slices.ContainsFunc(arg[1:], func(old string) bool { return strings.Contains(line, old) })
+	}), k)
+	return 0
+}
 
 type failFunc func(status int, format string, a ...any) int
 

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"filippo.io/age"
@@ -64,9 +65,29 @@ func (b *Bundle) put(name string, chainPEM, keyPEM []byte) error {
 	key := c.Key()
 	defer key.Wipe()
 	b.c.Version = version
-	b.c.Entries = slices.DeleteFunc(b.c.Entries, func(e entry) bool { return e.Name == name })
+	b.retire(name, c)
 	b.c.Entries = append(b.c.Entries, entry{name, c.ChainPEM(), bytes.Clone(key.Bytes()), time.Now().UTC().Truncate(time.Second)})
 	return nil
+}
+
+// Former is put behind the name of an entry that another one has replaced.
+const Former = ".former"
+
+// retire makes room for a certificate under a name. The one that it replaces is kept beside it, where it has another key: servers
+// of a run that is over let in whoever has that one, and only so can the new one be delivered to them.
+func (b *Bundle) retire(name string, c *secrets.Certificate) {
+	i := slices.IndexFunc(b.c.Entries, func(e entry) bool { return e.Name == name })
+	if i < 0 {
+		return
+	}
+	old := b.c.Entries[i]
+	b.c.Entries = slices.Delete(b.c.Entries, i, i+1)
+	if strings.HasSuffix(name, Former) || bytes.Equal(bytes.TrimSpace(old.Key), bytes.TrimSpace(c.Key().Bytes())) {
+		return
+	}
+	b.c.Entries = slices.DeleteFunc(b.c.Entries, func(e entry) bool { return e.Name == name+Former })
+	old.Name = name + Former
+	b.c.Entries = append(b.c.Entries, old)
 }
 
 // Remove takes a certificate out of the file at path.

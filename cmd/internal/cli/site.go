@@ -211,6 +211,35 @@ func (s *site) certificate(ctx context.Context, name, fingerprint string) (secre
 	return got, nil
 }
 
+// former finds a certificate that was in use before the one that the plan names now: another place may still have it, failover seal keeps
+// the one that it replaces, or somebody says under which path.
+func (s *site) former(ctx context.Context, name, fingerprint, path string) (secrets.Got, error) {
+	own, err := s.ladder(name)
+	if err != nil {
+		return secrets.Got{}, err
+	}
+	rungs := own
+	if path != "" {
+		rungs = nil
+	}
+	for _, r := range own {
+		switch {
+		case path != "":
+			r.Ref.Path = path
+		case r.Ref.Path != "":
+			r.Ref.Path += age.Former
+		default:
+			continue
+		}
+		rungs = append(rungs, r)
+	}
+	got, err := secrets.Climb(ctx, rungs, fingerprint)
+	if err != nil {
+		return got, &provision.Error{Err: err, What: "the certificate that the servers have is not to be had any more", Hint: secrets.HintOf(err)}
+	}
+	return got, nil
+}
+
 // keystorePassword is the one that the plan has for a server block ("server.app").
 func (s *site) keystorePassword(server string) secrets.Value {
 	srv, _ := s.plan.Server(strings.TrimPrefix(server, "server."))
@@ -260,6 +289,8 @@ func (s *site) handlers(run provision.RunID) map[provision.Kind]engine.Handler {
 		steps.ChallengeClear:      dns.ChallengeClear{Zones: s.zones},
 		steps.SlotsChoose:         engine.Choose{},
 		steps.LoginCreate:         deliver.LoginCreate{Keeper: s.keeper},
+		steps.LoginRecall:         deliver.LoginRecall{Keeper: s.keeper, Former: s.former},
+		steps.LoginReplace:        &deliver.LoginReplace{Keeper: s.keeper, Dial: s.dial, Jump: s.app.jump},
 		steps.CertificateFetch:    deliver.CertificateFetch{Keeper: s.keeper},
 		steps.CertificateDeliver:  &deliver.Deliver{Keeper: s.keeper, Dial: s.dial, Jump: s.app.jump, Password: s.keystorePassword},
 		steps.ServiceProve:        prove,
