@@ -94,7 +94,7 @@ func TestMisbehaviour(t *testing.T) {
 				if !strings.HasPrefix(c, "sh -c") {
 					return fine(c, in, out)
 				}
-				cmd := exec.Command("sh", "-c", c) //nolint:gosec,noctx // it outlives the connection, as on a server
+				cmd := exec.Command("sh", "-c", c) //nolint:gosec // it outlives the connection, as on a server
 				pipe, _ := cmd.StdinPipe()
 				_ = cmd.Start()
 				_, _ = io.CopyN(pipe, in, 5)

@@ -83,7 +83,7 @@ func (d *decoder) deliverPassword(b *block, out provision.Delivery) {
 	pass := out.Password.Bytes()
 	switch {
 	case !b.has("password"):
-	case out.Layout != provision.LayoutPKCS12 && string(out.Layout) != Placeholder && !(b.has("layout") && d.failedAt(b.where("layout"))):
+	case out.Layout != provision.LayoutPKCS12 && string(out.Layout) != Placeholder && (!b.has("layout") || !d.failedAt(b.where("layout"))):
 		b.wrong("password", `add: layout = "pkcs12", or take it out`, "is for the layout pkcs12 alone: PEM is delivered as it is")
 	case string(pass) == Placeholder || b.d.failedAt(b.where("password")):
 	case len(pass) < 6:
