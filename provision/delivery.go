@@ -2,6 +2,7 @@ package provision
 
 import (
 	"path"
+	"strconv"
 	"strings"
 
 	"github.com/dripstat/failover/secrets"
@@ -72,13 +73,14 @@ func (d Delivery) Private() bool {
 	return (d.Owner == "" || d.Owner == "root" || d.Owner == "0") && (d.Group == "" || d.Group == "root" || d.Group == "0")
 }
 
-// Chown is the owner as chown takes it. "app:" is the user with the group that is its own.
+// Chown is the owner as chown takes it. "app:" is the user with the group that is its own; chown takes no number so, and
+// a number without a group has root's.
 func (d Delivery) Chown() string {
 	owner, group := d.Owner, d.Group
 	if owner == "" {
 		owner = "root"
 	}
-	if group == "" && owner == "root" {
+	if _, err := strconv.Atoi(owner); group == "" && (owner == "root" || err == nil) {
 		group = "root"
 	}
 	return owner + ":" + group

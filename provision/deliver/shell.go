@@ -100,29 +100,33 @@ func (w *bounded) ended() bool {
 	return w.late
 }
 
-// known are the words of servers on which a person can act. {} in a hint is the first group.
-var known = []struct {
+type knownWords struct {
 	says  *regexp.Regexp
 	hint  string
 	class provision.Class
-}{
-	// cloud-init's disable_root: https://cloudinit.readthedocs.io/en/latest/reference/yaml_examples/ssh.html
-	{regexp.MustCompile(`Please login as the user \\?"([^"\\]+)`), `set ssh { user = "{}" } in the server block, then: failover abandon, and run again`, provision.Final},
-	{regexp.MustCompile(`(?i)password has expired|password change required|You are required to change your password`),
-		"the image makes its user choose a new password first; use an image whose user has none (chage -d today USER as it is built)", provision.Final},
-	{regexp.MustCompile(`No space left on device|Disk quota exceeded`), "the file system is full there: use a larger flavor or volume, or another place: deliver { path = ... }", provision.Transient},
-	{regexp.MustCompile(`Read-only file system`), "the image does not let root write there; give the certificate another place: deliver { path = ... }", provision.Final},
-	{regexp.MustCompile(`invalid (?:user|group|spec)`), "make the user on the server (setup, or vars { service_user }), or mend owner and group of deliver", provision.Transient},
-	{regexp.MustCompile(`is a folder that failover did not make`), "give the certificate a place of its own: deliver { path = ... }", provision.Final},
-	{regexp.MustCompile(`(?:mktemp|sha256sum|head|tail|mv): (?:command )?not found`), "the image lacks coreutils; use one that has them", provision.Final},
-	{regexp.MustCompile(`what arrived is cut off`), "what was in place before is untouched; failover resume sends it again", provision.Transient},
+}
+
+// known are the words of servers on which a person can act. {} in a hint is the first group.
+func known() []knownWords {
+	return []knownWords{
+		// cloud-init's disable_root: https://cloudinit.readthedocs.io/en/latest/reference/yaml_examples/ssh.html
+		{regexp.MustCompile(`Please login as the user \\?"([^"\\]+)`), `set ssh { user = "{}" } in the server block, then: failover abandon, and run again`, provision.Final},
+		{regexp.MustCompile(`(?i)password has expired|password change required|You are required to change your password`),
+			"the image makes its user choose a new password first; use an image whose user has none (chage -d today USER as it is built)", provision.Final},
+		{regexp.MustCompile(`No space left on device|Disk quota exceeded`), "the file system is full there: use a larger flavor or volume, or another place: deliver { path = ... }", provision.Transient},
+		{regexp.MustCompile(`Read-only file system`), "the image does not let root write there; give the certificate another place: deliver { path = ... }", provision.Final},
+		{regexp.MustCompile(`invalid (?:user|group|spec)`), "make the user on the server (setup, or vars { service_user }), or mend owner and group of deliver", provision.Transient},
+		{regexp.MustCompile(`is a folder that failover did not make`), "give the certificate a place of its own: deliver { path = ... }", provision.Final},
+		{regexp.MustCompile(`(?:mktemp|sha256sum|head|tail|mv): (?:command )?not found`), "the image lacks coreutils; use one that has them", provision.Final},
+		{regexp.MustCompile(`what arrived is cut off`), "what was in place before is untouched; failover resume sends it again", provision.Transient},
+	}
 }
 
 // explain makes an error of what a command printed and how it ended. It is Transient unless the words of the server say
 // that asking again is in vain: it was born a minute ago.
 func explain(what, out string, err error) *provision.Error {
 	e := &provision.Error{What: what, Said: said(out, err), Class: provision.Transient}
-	for _, k := range known {
+	for _, k := range known() {
 		if m := k.says.FindStringSubmatch(out); m != nil {
 			e.Hint, e.Class = k.hint, k.class
 			if len(m) > 1 {

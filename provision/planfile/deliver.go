@@ -8,10 +8,10 @@ import (
 	"github.com/dripstat/failover/provision"
 )
 
-var (
-	account  = regexp.MustCompile(`^([a-z_][a-z0-9_-]{0,31}|[0-9]{1,10})$`)
-	fileMode = regexp.MustCompile(`^0?[46][04]0$`)
-)
+// account reports whether a text may be the name or the number of a user or group.
+func account(s string) bool {
+	return regexp.MustCompile(`^([a-z_][a-z0-9_-]{0,31}|[0-9]{1,10})$`).MatchString(s)
+}
 
 // layouts are the words that layout takes.
 func layouts() []string {
@@ -39,13 +39,13 @@ func (d *decoder) deliver(b *block, s provision.Server, p provision.Plan) *provi
 	if s.Template == "tls-proxy" && out.Layout.Folder() {
 		b.wrong("layout", `layout = "bundle", or another template`, "will not do for the template tls-proxy: haproxy reads one PEM file with chain and key")
 	}
-	if v := out.Owner; b.has("owner") && v != Placeholder && !account.MatchString(v) {
+	if v := out.Owner; b.has("owner") && v != Placeholder && !account(v) {
 		b.wrong("owner", `owner = "app"`, "is %s, which is not the name of a user", b.show("owner", v))
 	}
-	if v := out.Group; b.has("group") && v != Placeholder && !account.MatchString(v) {
+	if v := out.Group; b.has("group") && v != Placeholder && !account(v) {
 		b.wrong("group", `group = "app"`, "is %s, which is not the name of a group", b.show("group", v))
 	}
-	if m := out.Mode; b.has("mode") && m != Placeholder && !fileMode.MatchString(m) {
+	if m := out.Mode; b.has("mode") && m != Placeholder && !regexp.MustCompile(`^0?[46][04]0$`).MatchString(m) {
 		b.wrong("mode", `mode = "0600", or "0640" with a group`, "is %s, which will not do for a private key: its owner reads it, its group may, nobody else", b.show("mode", m))
 	}
 	d.deliverPath(b, out)
@@ -83,7 +83,7 @@ func (d *decoder) deliverPassword(b *block, out provision.Delivery) {
 	pass := out.Password.Bytes()
 	switch {
 	case !b.has("password"):
-	case out.Layout != provision.LayoutPKCS12 && string(out.Layout) != Placeholder && !(b.has("layout") && d.failedAt(b.where("layout"))):
+	case out.Layout != provision.LayoutPKCS12 && string(out.Layout) != Placeholder && (!b.has("layout") || !d.failedAt(b.where("layout"))):
 		b.wrong("password", `add: layout = "pkcs12", or take it out`, "is for the layout pkcs12 alone: PEM is delivered as it is")
 	case string(pass) == Placeholder || b.d.failedAt(b.where("password")):
 	case len(pass) < 6:

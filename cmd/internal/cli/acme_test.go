@@ -392,7 +392,7 @@ func TestIssuedKeyLeavesOnlyOverSSH(t *testing.T) {
 	if len(keys) < 15 || len(account.Bytes()) < 100 || len(sent) < 10 {
 		t.Fatalf("%d forms are looked for, in %d requests", len(keys), len(sent))
 	}
-	b.sweep(keys, tmp, nil)
+	b.sweep(keys, tmp, nil, 1)
 	lines := strings.Split(strings.TrimSpace(string(c.Key().Bytes())), "\n")
 	delete(keys, "PEM line "+lines[len(lines)-2][:4]) // the last of a P-256 key is of its public half (RFC 5915), which a request for a certificate holds
 	if len(keys) < 14 {

@@ -55,7 +55,9 @@ type App struct {
 
 // Main runs the command line and gives the exit code.
 func Main() int {
+	noCore()
 	app := &App{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, LookEnv: os.LookupEnv}
+	defer app.forget()
 	root := newRoot(app)
 	root.SetArgs(longFlags(os.Args[1:]))
 	root.SetIn(app.In)

@@ -77,3 +77,13 @@ func (a *App) askOnce(what string) func(ctx context.Context, question string) (s
 		return v, nil
 	}
 }
+
+// forget wipes what people said.
+func (a *App) forget() {
+	a.asking.Lock()
+	defer a.asking.Unlock()
+	for _, v := range a.said {
+		v.Wipe()
+	}
+	a.said = nil
+}

@@ -178,6 +178,10 @@ var rich = []string{
 
 // Runs wait most of their time: more of them than there are cores may go on at once.
 func TestMain(m *testing.M) {
+	if what := os.Getenv(childPanic); what != "" {
+		noCore()
+		os.Exit(panics(what))
+	}
 	if os.Getenv(childSocket) != "" {
 		os.Exit(child())
 	}

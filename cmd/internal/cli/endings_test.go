@@ -28,6 +28,9 @@ func endings() []ending {
 
 // edits make the built-in plan end so.
 func (e ending) edits() []string {
+	if e.block == "" {
+		return nil
+	}
 	out := []string{"certificate = certificate.edge\n", "certificate = certificate.edge\n  " + e.block + "\n"}
 	if strings.Contains(e.block, "layout") {
 		out = append(out, `template    = "tls-proxy"`, `template    = "plain"`, `vars        = { upstream = "127.0.0.1:8080" }`, `vars        = { service = "app" }`)

@@ -109,7 +109,7 @@ certificate "edge" {`)
 			sealed := b.site().stores["issued"].(secrets.Sealed)
 			c, err := sealed.Certificate(t.Context(), "edge")
 			b.no(err)
-			b.sweep(secretsOf(t, c.Key().Bytes()), tmp, nil)
+			b.sweep(secretsOf(t, c.Key().Bytes()), tmp, nil, 1)
 		})
 	}
 }
