@@ -303,6 +303,41 @@ func TestKilledWhileIssuing(t *testing.T) {
 	}
 }
 
+// A run that died with its values in the zone is abandoned: they go, and what another keeps there stays. The next run goes on
+// with its order.
+func TestAbandonWhileIssuing(t *testing.T) {
+	t.Parallel()
+	whole := newProcesses(t, nil, slices.Concat(quick, authority)...)
+	whole.issuing(acmetest.Options{})
+	at := map[provision.EventType]int{}
+	for _, e := range eventsOf(t, whole.want(exitDone, nil, "--region", "ORD", "--yes", "--json").out) {
+		if strings.HasPrefix(string(e.Step), "challenge/") {
+			at[e.Type] = e.Seq
+		}
+	}
+	for _, typ := range []provision.EventType{provision.StepSent, provision.StepDone} {
+		t.Run(string(typ), func(t *testing.T) {
+			t.Parallel()
+			p := newProcesses(t, nil, slices.Concat(quick, authority)...)
+			ca := p.issuing(acmetest.Options{})
+			p.put("_acme-challenge.collector.dripstat.test.", "TXT", `"another's"`)
+			before := p.cloud.Snapshot()
+			p.killedAt(at[typ], 0, "--region", "ORD", "--yes")
+			if n := len(p.challenges()["_acme-challenge.collector.dripstat.test."]); typ == provision.StepDone && n != 2 {
+				t.Fatalf("%d values are there", n)
+			}
+			p.want(exitDone, nil, "abandon", "--yes")
+			p.asBefore(before)
+			n := ca.Orders()
+			p.want(exitDone, nil, "--region", "ORD", "--yes")
+			p.serves()
+			if ca.Orders() != n || ca.Finalized() != 1 {
+				t.Errorf("%d orders, then %d; %d certificates", n, ca.Orders(), ca.Finalized())
+			}
+		})
+	}
+}
+
 // A run that is resumed where the sealed file is not says which file to bring, and goes on once it is there.
 func TestResumeWithoutWhatWasSealed(t *testing.T) {
 	b := newBench(t, []string{"slow-boot=2s"}, authority...) // not parallel: the signal goes to the whole process
