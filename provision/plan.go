@@ -202,8 +202,9 @@ type Certificate struct {
 	Names   []string      // DNS names that it must cover
 	CA      string        // PEM text of extra roots that clients of this service trust; empty: the system's alone
 	Warn    time.Duration
-	Persist bool   // on a disk of the server, not in /run
-	Reload  string // systemd unit to reload once it is there; empty: failover-proxy.service for tls-proxy, none otherwise
+	Persist bool     // on a disk of the server, not in /run
+	Reload  string   // systemd unit to reload once it is there; empty: failover-proxy.service for tls-proxy, none otherwise
+	Command []string // to run on the server once it is there, instead of Reload
 }
 
 // Server is one block: Count servers that are alike.
@@ -231,6 +232,7 @@ type Server struct {
 	UserData       string            // raw, instead of a template
 	Vars           map[string]string // of the template
 	Certificate    string            // name, or empty
+	Deliver        *Delivery         // where it ends, as far as the plan says; nil: the certificate's own words, see Delivery
 	SSH            SSH
 	Ready          *Ready
 	Timeout        time.Duration // from create to ACTIVE, of one attempt

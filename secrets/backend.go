@@ -89,6 +89,8 @@ type Rung struct {
 	Ref     Ref
 	Backend Backend
 	Names   []string // that the certificate must cover; an Issuer is asked for them
+	// Ask asks a person for the passphrase of a key that is encrypted; nil: there is nobody to ask.
+	Ask func(ctx context.Context, question string) (Value, error)
 }
 
 // Tried is what came of one rung: a certificate, an offer to issue one, or an error.
@@ -193,14 +195,22 @@ func (r Rung) try(ctx context.Context, impatient, offers bool) Tried {
 		defer cancel()
 	}
 	t.Certificate, t.Err = r.Backend.Certificate(limit, r.Ref.Path)
+	late := func() {
+		if t.Err != nil && limit.Err() != nil && ctx.Err() == nil {
+			t.Err = &Error{Away: true, What: fmt.Sprintf("no answer within %s", patience), Err: t.Err}
+		}
+	}
+	late()
+	var locked *LockedError
+	if errors.As(t.Err, &locked) && r.Ask != nil {
+		t.Certificate, t.Err = locked.Open(ctx, "secrets."+r.Ref.Store, r.Ask) // a person is not hurried as a place is
+	}
 	if m, ok := r.Backend.(Remarker); ok && t.Err == nil {
 		t.Remarks = m.Remarks(r.Ref.Path)
 	}
 	if issuer, ok := r.Backend.(Issuer); ok && offers {
 		t.ask(limit, issuer, r)
-	}
-	if t.Err != nil && limit.Err() != nil && ctx.Err() == nil {
-		t.Err = &Error{Away: true, What: fmt.Sprintf("no answer within %s", patience), Err: t.Err}
+		late()
 	}
 	return t
 }

@@ -41,9 +41,13 @@ secrets "sealed" {
   }
 }
 
+secrets "manager" {
+  barbican { cloud = cloud.main }
+}
+
 certificate "edge" {
-  from  = secrets.sealed
-  path  = "edge"
+  from  = [secrets.manager, secrets.sealed]
+  path  = { manager = %[2]q, sealed = "edge" }
   names = [%[2]q]
   ca    = file("ca.pem")
 }
@@ -85,6 +89,7 @@ type night struct {
 	desk
 	clients  *http.Client // they trust the CA, and ask the name server
 	key      []byte       // the private one, which must be found nowhere
+	chain    []byte
 	home     *http.Server
 	openHome func()
 }
@@ -105,11 +110,12 @@ func atHome(t *testing.T) *night {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n.key = key
+	n.key, n.chain = key, chain
 	for name, text := range map[string]string{"ca.pem": string(ca.PEM()), "chain.pem": string(chain), "key.pem": string(key), "identity.txt": id.String() + "\n",
 		"failover.hcl": fmt.Sprintf(nightPlan, n.service, n.record, here.dns, strings.TrimSuffix(n.record, "."+here.zone))} {
 		n.write(name, text)
 	}
+	login(t, here.cloud).keep(n.record, chain, key)
 	n.done("seal", "edge", "--cert", "chain.pem", "--key", "key.pem", "-r", id.Recipient().String(), "-o", "secrets.age")
 
 	pair, err := tls.X509KeyPair(chain, key)
@@ -160,6 +166,20 @@ func (n *night) serves(where string) {
 	if err := n.get(); err != nil {
 		n.Errorf("%s: a client gets %v", where, err)
 	}
+}
+
+// from is where the certificate of the run came from.
+func (n *night) from(place string) {
+	n.Helper()
+	for _, e := range n.events() {
+		if e.Type == provision.StepDone && e.Kind == "certificate.fetch" {
+			if got := e.Out.Text("source"); !strings.HasSuffix(place, got) || got == "" {
+				n.Errorf("the certificate came from %q, want %s", got, place)
+			}
+			return
+		}
+	}
+	n.Error("no certificate was fetched")
 }
 
 // presented are the host keys that an address shows.
@@ -213,6 +233,7 @@ func TestNight(t *testing.T) {
 	r := n.done("--region", "ORD", "--yes")
 	t.Logf("the night took %.1f s", r.took.Seconds())
 	n.times()
+	n.from("secrets.manager")
 	address := n.addresses()[0]
 	served(t, n.record, address)
 	n.serves("ORD, after the night")

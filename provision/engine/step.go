@@ -111,6 +111,7 @@ func (w *worker) drive(ctx context.Context, h Handler, in provision.Values, atte
 	var (
 		looking bool      // the effect's outcome is unknown, or reads may lag behind it
 		nothing time.Time // since when nothing was seen of it; zero: it was seen, or not looked for yet
+		looks   int       // how often it was not seen, once lists had had their time
 		tries   int       // since the last progress, for the backoff
 		lastErr error
 		waited  bool
@@ -123,9 +124,11 @@ func (w *worker) drive(ctx context.Context, h Handler, in provision.Values, atte
 		switch {
 		case err != nil: // tells nothing
 		case st.State != provision.Absent:
-			nothing = time.Time{}
+			nothing, looks = time.Time{}, 0
 		case nothing.IsZero():
 			nothing = time.Now()
+		case time.Since(nothing) >= unknownLag:
+			looks++
 		}
 		switch {
 		case err != nil && provision.ClassOf(err) == provision.Final && ctx.Err() == nil && dctx.Err() == nil:
@@ -141,7 +144,7 @@ func (w *worker) drive(ctx context.Context, h Handler, in provision.Values, atte
 				left = st.Out
 			}
 			return nil, left, &provision.Error{Thing: string(w.step.ID), What: "failed", Said: st.Seen, Class: provision.Final}
-		case st.State == provision.Absent && (!looking || time.Since(nothing) >= unknownFor):
+		case st.State == provision.Absent && (!looking || looks >= unknownLooks && time.Since(nothing) >= unknownFor):
 			if waited && w.stopped() { // nothing of this was begun since the stop was asked for
 				return nil, left, errStopped
 			}

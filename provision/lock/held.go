@@ -149,6 +149,14 @@ func (l *Lease) Held() error {
 	return nil
 }
 
+// Doubt makes the next Held ask, however new the last answer is: a journal that was changed under our hands tells of
+// another holder sooner than the lease does.
+func (l *Lease) Doubt() {
+	l.mu.Lock()
+	l.sure = time.Time{}
+	l.mu.Unlock()
+}
+
 // Release ends the lease; its generation stays behind so that the next one is higher.
 func (l *Lease) Release(ctx context.Context) error {
 	l.stop()

@@ -246,6 +246,28 @@ func TestHeldAsks(t *testing.T) {
 	})
 }
 
+// An answer of a moment ago is not gone by where there is reason to doubt it.
+func TestDoubt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := &memory{}
+		a := acquireIt(t, m, alice(), everyoneLives)
+		b, err := Take(t.Context(), m, "shop", bob(), a.Holder())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := a.Held(); err != nil {
+			t.Errorf("asked within %s: %v", fresh, err)
+		}
+		a.Doubt()
+		if err := a.Held(); !errors.Is(err, ErrLost) {
+			t.Errorf("held: %v", err)
+		}
+		if err := errors.Join(a.Release(t.Context()), b.Release(t.Context())); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // A heartbeat, or a release, that was done although its answer was lost is ours all the same.
 func TestLostAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

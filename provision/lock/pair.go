@@ -185,6 +185,16 @@ func (p *Pair) Held() error {
 	return nil
 }
 
+// Doubt makes the next Held ask both stores.
+func (p *Pair) Doubt() {
+	p.mu.Lock()
+	held := p.held
+	p.mu.Unlock()
+	for _, h := range held {
+		h.Doubt()
+	}
+}
+
 // Taken gives the holders that were not done when the lock was taken, each run once: those that were at work, and
 // those whose lease had been left behind.
 func (p *Pair) Taken() (live, dead []Holder) {

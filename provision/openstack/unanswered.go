@@ -15,16 +15,25 @@ func (c *Cloud) quiet(kind provision.Kind, key string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	k := string(kind) + " " + key
-	since, ok := c.silence[k]
-	if !ok {
-		c.silence[k] = time.Now()
-		return false
+	q := c.silence[k]
+	if q.since.IsZero() {
+		q.since = time.Now()
 	}
-	return time.Since(since) >= unsure
+	if time.Since(q.since) >= unsureLag {
+		q.looks++
+	}
+	c.silence[k] = q
+	return q.looks >= unsureLooks && time.Since(q.since) >= unsure
+}
+
+// silence is since when nothing was seen, and how often once lists had had their time.
+type silence struct {
+	since time.Time
+	looks int
 }
 
 // noisy ends the silence: something of it was seen. The wait begins with the next look that finds nothing, so that
-// it takes two of them, and one empty list is not enough.
+// one empty list is not enough.
 func (c *Cloud) noisy(kind provision.Kind, key string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -96,11 +96,13 @@ func shapes(kind string) shape {
 	case "certificate":
 		return shape{"from! path names! ca warn persist reload", ""}
 	case "server":
-		return shape{server, "ssh ready volume region+"}
+		return shape{server, "ssh deliver ready volume region+"}
 	case "server.region":
-		return shape{strings.ReplaceAll(server, "!", ""), "ssh ready volume"}
+		return shape{strings.ReplaceAll(server, "!", ""), "ssh deliver ready volume"}
 	case "server.ssh", "server.region.ssh":
 		return shape{"user port via", ""}
+	case "server.deliver", "server.region.deliver":
+		return shape{"layout path owner group mode persist reload password", ""}
 	case "server.ready":
 		return shape{"https! status body within successes ca", ""}
 	case "server.region.ready":

@@ -261,8 +261,9 @@ func (d *decoder) cloud(x *block) provision.Cloud {
 func (d *decoder) certificate(x *block, p provision.Plan) provision.Certificate {
 	c := provision.Certificate{
 		Name: x.label, Pos: pos(x.at), From: d.ladder(x, p), Names: x.texts("names"), CA: x.roots("ca"),
-		Warn: x.time("warn", 21*day, day, 0, 3650*day), Persist: x.flag("persist"), Reload: x.text("reload", ""),
+		Warn: x.time("warn", 21*day, day, 0, 3650*day), Persist: x.flag("persist"),
 	}
+	c.Reload, c.Command = x.reload()
 	for i, n := range c.Names {
 		if n != Placeholder && !dnsName(n) {
 			x.wrongItem("names", i, "", "has %s, which is not a DNS name", x.show("names", n))

@@ -192,7 +192,7 @@ func (w *world) checkTeam() {
 	here := w.at(w.team.seat)
 	for _, key := range here.keys(service + "/runs/") {
 		if !w.team.torn[key] && !bytes.HasPrefix(w.team.read(key), whole(here.read(key))) {
-			w.wrong("the shared store lacks what the machine at work has recorded")
+			w.wrong("the shared store lacks what the machine at work has recorded: %d bytes of %s, which has %d here", len(w.team.read(key)), key, len(whole(here.read(key))))
 		}
 	}
 }

@@ -97,7 +97,11 @@ func (p *process) writing(ctx context.Context, key string, b []byte, write func(
 			return errDisk
 		case 1:
 			p.w.note("%v journal: dies in the middle of a write", p)
-			p.disk.put(key, b[:r.IntN(len(b))])
+			part := b[:r.IntN(len(b))]
+			p.disk.put(key, part)
+			if p.w.team != nil && bytes.IndexByte(part, '\n') >= 0 { // whole lines that no mark tells of
+				p.w.torn(key, true)
+			}
 			p.crash()
 			return errGone
 		default: // slow

@@ -2,6 +2,7 @@ package steps
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -16,7 +17,7 @@ const DNSExpire provision.Kind = "dns.expire"
 // own were, then the record sets that were kept are restored, every name server is asked, and the TTL is waited
 // out from their agreement, so that nothing is asked of the replacements any more. With remove, what the run made
 // is removed after that. No name goes home before all homes are proven: one that nothing proves goes where another
-// leads that is.
+// leads that is. Several homes are proven once more together, right before the first name goes.
 func Back(g provision.Graph, events []provision.Event, run provision.RunID, remove bool) provision.Graph {
 	out := provision.Graph{Service: g.Service, Region: g.Region, Home: g.Home, Purpose: "back", Of: run}
 	outputs, touched := effects(events)
@@ -34,6 +35,7 @@ func Back(g provision.Graph, events []provision.Event, run provision.RunID, remo
 	for _, s := range moves {
 		proven = append(proven, homeProof(&out, g, s, oldSet(s), moved(s))...)
 	}
+	proven = homeAgain(&out, proven)
 	for _, s := range moves {
 		old, name := oldSet(s), moved(s)
 		restore := provision.Step{ID: provision.StepID("restore/" + name), Kind: DNSRestore, Needs: proven, With: undoArgs(s, outputs),
@@ -99,4 +101,22 @@ func homeProof(out *provision.Graph, g provision.Graph, move provision.Step, old
 		Say: provision.Say{Stage: provision.StageProve, Thing: move.Say.Thing, Detail: fmt.Sprintf("%v at home: %s", with["url"].Is, oldText(old)),
 			Hint: "home is not well yet; nothing was changed, the replacements go on serving"}})
 	return []provision.StepID{id}
+}
+
+// homeAgain adds one more proof of every home at once where there are several: the first that was proven may have gone
+// while the slowest was waited for.
+func homeAgain(out *provision.Graph, proven []provision.StepID) []provision.StepID {
+	if len(proven) < 2 {
+		return proven
+	}
+	again := make([]provision.StepID, 0, len(proven))
+	for _, id := range proven {
+		s, _ := out.Step(id)
+		s.ID, s.Needs, s.With = "again/"+s.ID, proven, maps.Clone(s.With)
+		s.With["successes"] = provision.Lit(1)
+		s.Say.Detail = "once more, with all the others, right before going home"
+		out.Steps = append(out.Steps, s)
+		again = append(again, s.ID)
+	}
+	return again
 }

@@ -1,6 +1,7 @@
 package steps
 
 import (
+	"maps"
 	"slices"
 	"testing"
 
@@ -43,6 +44,32 @@ func TestNoNameGoesHomeBeforeHomeIsProven(t *testing.T) {
 	}
 	if n != 2 {
 		t.Errorf("%d names go home", n)
+	}
+}
+
+// Several homes are proven once more at once: the first may be gone when the last is well.
+func TestHomesAreProvenTogether(t *testing.T) {
+	g, events := twoNames()
+	was, _ := g.Step("confirm/www.shop.test/A")
+	was.ID = "confirm/api.shop.test/A"
+	was.With = maps.Clone(was.With)
+	was.With["successes"] = provision.Lit(5.0)
+	g.Steps = append(g.Steps, was)
+	back := Back(g, events, "01RUN", false)
+	homes := []provision.StepID{"home/www.shop.test/A", "home/api.shop.test/A"}
+	for _, h := range homes {
+		again, ok := back.Step("again/" + h)
+		if !ok || !slices.Equal(again.Needs, homes) || !again.Volatile || again.With["successes"].Is != 1 {
+			t.Errorf("again/%s: %t, %+v", h, ok, again)
+		}
+	}
+	if first, _ := back.Step(homes[1]); first.With["successes"].Is != 5.0 {
+		t.Errorf("the first proof lost its pace: %+v", first.With)
+	}
+	for _, s := range back.Steps {
+		if s.Kind == DNSRestore && !slices.Equal(s.Needs, []provision.StepID{"again/" + homes[0], "again/" + homes[1]}) {
+			t.Errorf("%s needs %v", s.ID, s.Needs)
+		}
 	}
 }
 

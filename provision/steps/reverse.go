@@ -55,8 +55,12 @@ func Reverse(g provision.Graph, events []provision.Event, run provision.RunID) p
 		id := provision.StepID("remove/" + strings.ReplaceAll(string(s.ID), "/", "-"))
 		undo[s.ID] = id
 		kind, _, _ := strings.Cut(string(s.Kind), ".")
+		say := provision.Say{Stage: provision.StageRemove, Thing: s.Say.Thing, Detail: kind + " made by run " + run.Short()}
+		if s.Kind == GroupOpen {
+			say.Stage, say.Detail = provision.StageClose, fmt.Sprintf("port %v again", with["port"].Is)
+		}
 		out.Steps = append(out.Steps, provision.Step{ID: id, Kind: s.Undo.Kind, Needs: needs, With: with, Within: provision.Duration(5 * time.Minute),
-			Expect: provision.Duration(5 * time.Second), Say: provision.Say{Stage: provision.StageRemove, Thing: s.Say.Thing, Detail: kind + " made by run " + run.Short()}})
+			Expect: provision.Duration(5 * time.Second), Say: say})
 	}
 	return out
 }

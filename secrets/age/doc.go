@@ -188,6 +188,10 @@ func (b *Bundle) Get(name string) (*secrets.Certificate, error) {
 	for _, e := range b.c.Entries {
 		if e.Name == name {
 			c, err := secrets.ParseCertificate(e.Chain, e.Key)
+			var locked *secrets.LockedError
+			if errors.As(err, &locked) {
+				return nil, fmt.Errorf("certificate %q: %w", name, err)
+			}
 			if err != nil {
 				return nil, fmt.Errorf("certificate %q: %w", name, &wrongFileError{err.Error()})
 			}

@@ -37,7 +37,8 @@ type Store struct {
 func (s *Store) Certificate(ctx context.Context, name string) (*secrets.Certificate, error) {
 	c, err := s.certificate(ctx, name)
 	var wrong *wrongFileError
-	if err != nil && !errors.As(err, &wrong) {
+	var locked *secrets.LockedError
+	if err != nil && !errors.As(err, &wrong) && !errors.As(err, &locked) {
 		err = &secrets.Error{Away: true, Err: err}
 	}
 	return c, err

@@ -80,6 +80,9 @@ func (a *App) perform(parent context.Context, p performance) error {
 	defer done()
 	run := engine.Run{ID: p.id, Graph: p.graph, Handlers: p.site.handlers(p.id), Journal: j, Tell: v.Tell, Past: p.past, Held: lease.Held, Stop: stop, Last: opening[len(opening)-1].Seq}
 	outcome, runErr := run.Go(ctx)
+	if errors.Is(runErr, store.ErrChanged) { // by whoever has the lock now, it may be
+		lease.Doubt()
+	}
 	if err := lease.Held(); err != nil && outcome != provision.OutcomeDone {
 		outcome, runErr = provision.OutcomeStopped, lostError(err, p.id)
 	}
@@ -133,6 +136,12 @@ func (a *App) open(ctx context.Context, p *performance, lease *lock.Pair, first 
 // with the run since it was read, or begun to undo it.
 func (p *performance) takeUp(ctx context.Context) (err error) {
 	switch service := p.graph.Service; {
+	case p.graph.Purpose == "deliver" && len(p.past) == 0: // the run itself is left as it is
+		_, err = journal.Resume(ctx, p.store.runs, service, p.graph.Of)
+		var undone *journal.AbandonedError
+		if errors.As(err, &undone) {
+			return usage("failover runs lists them", "%v: its servers are gone, or going", undone)
+		}
 	case p.graph.Of != "" && len(p.past) == 0:
 		return wentOn(journal.Abandon(ctx, p.store.runs, service, p.graph.Of, p.id, p.known), p.graph.Of)
 	case len(p.past) > 0:

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/agent"
@@ -192,7 +193,7 @@ func (s *site) ladder(name string) ([]secrets.Rung, error) {
 	}
 	var out []secrets.Rung
 	for _, ref := range c.From {
-		out = append(out, secrets.Rung{Ref: ref, Backend: s.stores[ref.Store], Names: c.Names})
+		out = append(out, secrets.Rung{Ref: ref, Backend: s.stores[ref.Store], Names: c.Names, Ask: s.app.askOnce(ref.String())})
 	}
 	return out, nil
 }
@@ -208,6 +209,44 @@ func (s *site) certificate(ctx context.Context, name, fingerprint string) (secre
 		return got, &provision.Error{Err: err, What: "it is not to be had", Hint: secrets.HintOf(err)}
 	}
 	return got, nil
+}
+
+// former finds a certificate that was in use before the one that the plan names now: another place may still have it, failover seal keeps
+// the one that it replaces, or somebody says under which path.
+func (s *site) former(ctx context.Context, name, fingerprint, path string) (secrets.Got, error) {
+	own, err := s.ladder(name)
+	if err != nil {
+		return secrets.Got{}, err
+	}
+	rungs := own
+	if path != "" {
+		rungs = nil
+	}
+	for _, r := range own {
+		switch {
+		case path != "":
+			r.Ref.Path = path
+		case r.Ref.Path != "":
+			r.Ref.Path += age.Former
+		default:
+			continue
+		}
+		rungs = append(rungs, r)
+	}
+	got, err := secrets.Climb(ctx, rungs, fingerprint)
+	if err != nil {
+		return got, &provision.Error{Err: err, What: "the certificate that the servers have is not to be had any more", Hint: secrets.HintOf(err)}
+	}
+	return got, nil
+}
+
+// keystorePassword is the one that the plan has for a server block ("server.app").
+func (s *site) keystorePassword(server string) secrets.Value {
+	srv, _ := s.plan.Server(strings.TrimPrefix(server, "server."))
+	if srv.Deliver == nil {
+		return secrets.Value{}
+	}
+	return srv.Deliver.Password
 }
 
 // sources are what preflight reads.
@@ -250,8 +289,10 @@ func (s *site) handlers(run provision.RunID) map[provision.Kind]engine.Handler {
 		steps.ChallengeClear:      dns.ChallengeClear{Zones: s.zones},
 		steps.SlotsChoose:         engine.Choose{},
 		steps.LoginCreate:         deliver.LoginCreate{Keeper: s.keeper},
+		steps.LoginRecall:         deliver.LoginRecall{Keeper: s.keeper, Former: s.former},
+		steps.LoginReplace:        &deliver.LoginReplace{Keeper: s.keeper, Dial: s.dial, Jump: s.app.jump},
 		steps.CertificateFetch:    deliver.CertificateFetch{Keeper: s.keeper},
-		steps.CertificateDeliver:  &deliver.Deliver{Keeper: s.keeper, Dial: s.dial, Jump: s.app.jump},
+		steps.CertificateDeliver:  &deliver.Deliver{Keeper: s.keeper, Dial: s.dial, Jump: s.app.jump, Password: s.keystorePassword},
 		steps.ServiceProve:        prove,
 		steps.ServiceConfirm:      &verify.Confirm{Prove: verify.Prove{Dial: s.dial}, Lookup: dns.Ask},
 		steps.DNSLower:            dns.Lower(s.zones),

@@ -340,3 +340,77 @@ lock_path = $RIG_DIR/lock/real
 helper_command = privsep-helper --config-file $ETC/linuxbridge-$r.conf
 E
 }
+
+write_barbican() {
+    local r=$1
+    # barbican's WSGI app reads only its default places: HOME is one of them.
+    mkdir -p "$RIG_DIR/barbican/.barbican"
+    { cat <<E
+[DEFAULT]
+host_href = http://$LO:$(region_port $r barbican)
+sql_connection = $(db barbican)
+db_auto_create = false
+transport_url = $(mq global)
+[queue]
+enable = false
+[secretstore]
+enabled_secretstore_plugins = store_crypto
+[crypto]
+enabled_crypto_plugins = simple_crypto
+[simple_crypto_plugin]
+kek = $(cat "$RIG_DIR/barbican.kek")
+E
+      dbopts barbican; authtoken barbican; lock barbican; } >"$RIG_DIR/barbican/.barbican/barbican.conf"
+    # The stock paste file, with the API behind keystone.
+    sed 's#^/v1: .*#/v1: barbican-api-keystone#' /etc/barbican/barbican-api-paste.ini >"$ETC/barbican-api-paste.ini"
+}
+
+write_octavia() {
+    local r=$1
+    mkdir -p "$RIG_DIR/octavia"
+    [ -s "$RIG_DIR/octavia/ca.pem" ] || openssl req -x509 -newkey rsa:2048 -nodes -days 3650 -subj /CN=rig-octavia \
+        -keyout "$RIG_DIR/octavia/ca.key" -out "$RIG_DIR/octavia/ca.pem" 2>/dev/null
+    { cat <<E
+[DEFAULT]
+transport_url = $(mq global)
+[api_settings]
+bind_host = $LO
+bind_port = $(region_port $r octavia)
+auth_strategy = keystone
+enabled_provider_drivers = amphora:rig, octavia:rig
+default_provider_driver = amphora
+allow_tls_terminated_listeners = true
+api_base_uri = http://$LO:$(region_port $r octavia)
+[certificates]
+cert_manager = barbican_cert_manager
+ca_certificate = $RIG_DIR/octavia/ca.pem
+ca_private_key = $RIG_DIR/octavia/ca.key
+barbican_auth = barbican_acl_auth
+region_name = $r
+[neutron]
+region_name = $r
+[nova]
+region_name = $r
+[glance]
+region_name = $r
+[service_auth]
+$(auth_opts octavia)
+[oslo_messaging]
+topic = octavia
+[controller_worker]
+amphora_driver = amphora_noop_driver
+compute_driver = compute_noop_driver
+network_driver = network_noop_driver
+client_ca = $RIG_DIR/octavia/ca.pem
+volume_driver = volume_noop_driver
+image_driver = image_noop_driver
+[driver_agent]
+status_socket_path = $RIG_DIR/octavia/status.sock
+stats_socket_path = $RIG_DIR/octavia/stats.sock
+get_socket_path = $RIG_DIR/octavia/get.sock
+[health_manager]
+bind_ip = $LO
+heartbeat_key = rig
+E
+      dbopts octavia; authtoken octavia; lock octavia; } >"$ETC/octavia-$r.conf"
+}

@@ -19,6 +19,7 @@ region_port() { # region_port ORD nova: IAD has 1xxxx, ORD 2xxxx
     case $2 in
         nova) echo ${d}8774;; placement) echo ${d}8778;;
         glance) echo ${d}9292;; neutron) echo ${d}9696;;
+        barbican) echo ${d}9311;; octavia) echo ${d}9876;;
     esac
 }
 fakes_of() { if [ "$1" = ORD ]; then seq "$RIG_FAKES"; else echo 1; fi; }

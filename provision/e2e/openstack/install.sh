@@ -14,7 +14,7 @@ if [ ! -e /usr/sbin/policy-rc.d ]; then
     chmod 755 /usr/sbin/policy-rc.d
     trap 'rm -f /usr/sbin/policy-rc.d' EXIT
 fi
-for p in keystone glance placement nova neutron designate; do
+for p in keystone glance placement nova neutron designate barbican octavia; do
     for s in "$p" "$p-common" "$p-api"; do
         for q in configure_db configure_rabbit configure_ksat register-endpoint create-admin-tenant; do
             echo "$s $p/$q boolean false"

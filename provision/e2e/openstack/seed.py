@@ -16,12 +16,13 @@ for k in [k for k in os.environ if k.startswith('OS_')]:
 ENV = subprocess.run(
     ['bash', '-c', '. %s/env.sh; echo "$RIG_DIR $RIG_CACHE/image $PW $P_KEYSTONE $P_DESIGNATE";'
      'for r in $RIG_REGIONS; do echo "$r $(region_port $r nova) $(region_port $r placement) '
-     '$(region_port $r glance) $(region_port $r neutron)" $(fakes_of $r); done' % os.path.dirname(os.path.abspath(__file__))],
+     '$(region_port $r glance) $(region_port $r neutron) '
+     '$(region_port $r barbican) $(region_port $r octavia)" $(fakes_of $r); done' % os.path.dirname(os.path.abspath(__file__))],
     check=True, capture_output=True, text=True).stdout.splitlines()
 DIR, IMAGE, PW, KEYSTONE, DESIGNATE = ENV[0].split()
 REGIONS = {l.split()[0]: l.split()[1:] for l in ENV[1:]}
 URL = 'http://127.0.0.1:%s'
-USERS = {'demo': ('demo', ['member']), 'reader': ('demo', ['reader']), 'other': ('other', ['member'])}
+USERS = {'demo': ('demo', ['member', 'creator', 'load-balancer_member']), 'reader': ('demo', ['reader']), 'other': ('other', ['member'])}
 
 
 def conn(user='admin', project='admin', region=None):
@@ -38,9 +39,9 @@ def keystone():
     def get(find, create, name, **kw):
         return find(name) or create(name=name, **kw)
 
-    role = {n: get(c.find_role, c.create_role, n) for n in ('admin', 'member', 'reader', 'service')}
+    role = {n: get(c.find_role, c.create_role, n) for n in ('admin', 'member', 'reader', 'service', 'creator', 'load-balancer_member')}
     service = get(c.find_project, c.create_project, 'service', domain_id=domain.id)
-    for name in ('nova', 'placement', 'glance', 'neutron', 'designate'):
+    for name in ('nova', 'placement', 'glance', 'neutron', 'designate', 'barbican', 'octavia'):
         u = get(c.find_user, c.create_user, name, password=PW, domain_id=domain.id, default_project_id=service.id)
         for r in ('admin', 'service'):
             c.assign_project_role_to_user(service, u, role[r])
@@ -63,12 +64,15 @@ def keystone():
         if (s.id, region, 'public') not in have:   # every service falls back to public
             c.create_endpoint(service_id=s.id, region_id=region, interface='public', url=url)
 
-    for r, (nova, placement, glance, neutron, *_) in REGIONS.items():
+    for r, (nova, placement, glance, neutron, barbican, octavia, *_) in REGIONS.items():
         endpoint('identity', 'keystone', r, URL % KEYSTONE + '/v3')
         endpoint('compute', 'nova', r, URL % nova + '/v2.1')
         endpoint('placement', 'placement', r, URL % placement)
         endpoint('image', 'glance', r, URL % glance)
         endpoint('network', 'neutron', r, URL % neutron)
+        if r == 'ORD':
+            endpoint('key-manager', 'barbican', r, URL % barbican)
+            endpoint('load-balancer', 'octavia', r, URL % octavia)
         # Not bound to a region: it outlives a region's outage.
         endpoint('dns', 'designate', r, URL % DESIGNATE)
 
@@ -93,7 +97,7 @@ def region(n, r):
     if not c.image.find_image('stub'):
         c.create_image('stub', disk_format='raw', container_format='bare', visibility='public',
                        data=b'\0' * 1048576, wait=True)
-    hosts(c, 'fake', ['%s-fake%s' % (r.lower(), i) for i in REGIONS[r][4:]])
+    hosts(c, 'fake', ['%s-fake%s' % (r.lower(), i) for i in REGIONS[r][6:]])
 
 
 def hosts(c, name, which):
