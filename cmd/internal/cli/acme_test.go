@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/dripstat/failover/provision"
+	"github.com/dripstat/failover/provision/sandbox"
 	"github.com/dripstat/failover/secrets"
 	"github.com/dripstat/failover/secrets/acme/acmetest"
 )
@@ -383,6 +384,33 @@ func TestCAAIsSaidBefore(t *testing.T) {
 				t.Errorf("%v: it says %q:\n%s", c.values, w, out)
 			}
 		}
+	}
+}
+
+// What is delivered again is what is sealed, old or not: nothing is issued. What somebody else has renewed is sealed over it, and
+// the former key still lets us in.
+func TestDeliverWhatWasIssued(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, nil, append(slices.Clone(authority), "seal         = secrets.issued", "seal         = secrets.issued\n    renew        = \"3650d\"")...)
+	ca := b.issuing(acmetest.Options{})
+	b.must(exitDone, "--region", "ORD", "--sandbox", "--yes")
+	n, old := ca.Orders(), b.presents()
+	b.must(exitDone, "deliver", "--yes")
+	if ca.Orders() != n || !slices.Equal(b.presents(), old) {
+		t.Errorf("%d orders, then %d; %v, then %v", n, ca.Orders(), old, b.presents())
+	}
+	other, err := sandbox.NewCA()
+	b.no(err)
+	b.seal("issued.age", other)
+	b.no(os.WriteFile(b.path("ca.pem"), append(ca.Root(0), other.PEM()...), 0o600))
+	b.must(exitDone, "deliver", "--yes")
+	if now := b.presents(); ca.Orders() != n || slices.Equal(now, old) || len(now) != 1 {
+		t.Errorf("%d orders, then %d; %v, then %v", n, ca.Orders(), old, now)
+	}
+	b.no(os.Remove(b.path("issued.age")))
+	b.must(exitRefused, "deliver", "--yes")
+	if out := flat(b.err.String()); !strings.Contains(out, "nothing that was issued is sealed here") {
+		t.Errorf("it says\n%s", out)
 	}
 }
 
