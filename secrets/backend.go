@@ -89,6 +89,7 @@ type Rung struct {
 	Ref     Ref
 	Backend Backend
 	Names   []string // that the certificate must cover; an Issuer is asked for them
+	Kept    bool     // what is kept alone: an Issuer is not asked whether it would issue
 	// Ask asks a person for the passphrase of a key that is encrypted; nil: there is nobody to ask.
 	Ask func(ctx context.Context, question string) (Value, error)
 }
@@ -208,7 +209,7 @@ func (r Rung) try(ctx context.Context, impatient, offers bool) Tried {
 	if m, ok := r.Backend.(Remarker); ok && t.Err == nil {
 		t.Remarks = m.Remarks(r.Ref.Path)
 	}
-	if issuer, ok := r.Backend.(Issuer); ok && offers {
+	if issuer, ok := r.Backend.(Issuer); ok && offers && !r.Kept {
 		t.ask(limit, issuer, r)
 		late()
 	}

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/dripstat/failover/provision"
+	"github.com/dripstat/failover/provision/sandbox"
 	"github.com/dripstat/failover/secrets"
 	"github.com/dripstat/failover/secrets/acme/acmetest"
 )
@@ -66,8 +67,10 @@ func (b *bench) challenges() map[string][]string {
 
 func (b *bench) noChallenges() {
 	b.t.Helper()
-	if left := b.challenges(); len(left) > 0 {
-		b.t.Errorf("TXT sets are left: %v", left)
+	for deadline := time.Now().Add(5 * time.Second); len(b.challenges()) > 0; time.Sleep(10 * time.Millisecond) { // the name server follows
+		if time.Now().After(deadline) {
+			b.t.Fatalf("TXT sets are left: %v", b.challenges())
+		}
 	}
 }
 
@@ -238,8 +241,11 @@ func TestChallengeBesideOthers(t *testing.T) {
 			}
 			b.must(exitDone, "--region", "ORD", "--sandbox", "--yes", "--json")
 			b.serves()
-			if left := b.challenges(); !maps.EqualFunc(left, map[string][]string{"proofs.dripstat.test.": {`"another's"`}}, slices.Equal) {
-				t.Errorf("left: %v", left)
+			want := map[string][]string{"proofs.dripstat.test.": {`"another's"`}}
+			for deadline := time.Now().Add(5 * time.Second); !maps.EqualFunc(b.challenges(), want, slices.Equal); time.Sleep(10 * time.Millisecond) {
+				if time.Now().After(deadline) {
+					t.Fatalf("left: %v", b.challenges())
+				}
 			}
 			if n := ca.Finalized(); n != 1 || busy.Load() < 3 {
 				t.Errorf("%d certificates, after %d requests for an order", n, busy.Load())
@@ -298,6 +304,41 @@ func TestKilledWhileIssuing(t *testing.T) {
 	}
 }
 
+// A run that died with its values in the zone is abandoned: they go, and what another keeps there stays. The next run goes on
+// with its order.
+func TestAbandonWhileIssuing(t *testing.T) {
+	t.Parallel()
+	whole := newProcesses(t, nil, slices.Concat(quick, authority)...)
+	whole.issuing(acmetest.Options{})
+	at := map[provision.EventType]int{}
+	for _, e := range eventsOf(t, whole.want(exitDone, nil, "--region", "ORD", "--yes", "--json").out) {
+		if strings.HasPrefix(string(e.Step), "challenge/") {
+			at[e.Type] = e.Seq
+		}
+	}
+	for _, typ := range []provision.EventType{provision.StepSent, provision.StepDone} {
+		t.Run(string(typ), func(t *testing.T) {
+			t.Parallel()
+			p := newProcesses(t, nil, slices.Concat(quick, authority)...)
+			ca := p.issuing(acmetest.Options{})
+			p.put("_acme-challenge.collector.dripstat.test.", "TXT", `"another's"`)
+			before := p.cloud.Snapshot()
+			p.killedAt(at[typ], 0, "--region", "ORD", "--yes")
+			if n := len(p.challenges()["_acme-challenge.collector.dripstat.test."]); typ == provision.StepDone && n != 2 {
+				t.Fatalf("%d values are there", n)
+			}
+			p.want(exitDone, nil, "abandon", "--yes")
+			p.asBefore(before)
+			n := ca.Orders()
+			p.want(exitDone, nil, "--region", "ORD", "--yes")
+			p.serves()
+			if ca.Orders() != n || ca.Finalized() != 1 {
+				t.Errorf("%d orders, then %d; %d certificates", n, ca.Orders(), ca.Finalized())
+			}
+		})
+	}
+}
+
 // A run that is resumed where the sealed file is not says which file to bring, and goes on once it is there.
 func TestResumeWithoutWhatWasSealed(t *testing.T) {
 	b := newBench(t, []string{"slow-boot=2s"}, authority...) // not parallel: the signal goes to the whole process
@@ -343,6 +384,33 @@ func TestCAAIsSaidBefore(t *testing.T) {
 				t.Errorf("%v: it says %q:\n%s", c.values, w, out)
 			}
 		}
+	}
+}
+
+// What is delivered again is what is sealed, old or not: nothing is issued. What somebody else has renewed is sealed over it, and
+// the former key still lets us in.
+func TestDeliverWhatWasIssued(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, nil, append(slices.Clone(authority), "seal         = secrets.issued", "seal         = secrets.issued\n    renew        = \"3650d\"")...)
+	ca := b.issuing(acmetest.Options{})
+	b.must(exitDone, "--region", "ORD", "--sandbox", "--yes")
+	n, old := ca.Orders(), b.presents()
+	b.must(exitDone, "deliver", "--yes")
+	if ca.Orders() != n || !slices.Equal(b.presents(), old) {
+		t.Errorf("%d orders, then %d; %v, then %v", n, ca.Orders(), old, b.presents())
+	}
+	other, err := sandbox.NewCA()
+	b.no(err)
+	b.seal("issued.age", other)
+	b.no(os.WriteFile(b.path("ca.pem"), append(ca.Root(0), other.PEM()...), 0o600))
+	b.must(exitDone, "deliver", "--yes")
+	if now := b.presents(); ca.Orders() != n || slices.Equal(now, old) || len(now) != 1 {
+		t.Errorf("%d orders, then %d; %v, then %v", n, ca.Orders(), old, now)
+	}
+	b.no(os.Remove(b.path("issued.age")))
+	b.must(exitRefused, "deliver", "--yes")
+	if out := flat(b.err.String()); !strings.Contains(out, "nothing that was issued is sealed here") {
+		t.Errorf("it says\n%s", out)
 	}
 }
 

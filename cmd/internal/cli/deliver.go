@@ -207,9 +207,8 @@ func (r *renewal) certificates(ctx context.Context, servers []steps.Ended) {
 			r.plan.Roots[name] = c.CA
 		}
 		one := provision.Plan{Certificates: []provision.Certificate{c}}
-		get := r.site.sources().Certificate
 		f := preflight.Check(ctx, one, r.facts.Region, preflight.Sources{Certificate: func(ctx context.Context, name string) (secrets.Got, error) {
-			got, err := get(ctx, name)
+			got, err := r.site.kept(ctx, name)
 			r.got[name] = got.Certificate
 			return got, err
 		}})

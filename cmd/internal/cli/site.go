@@ -211,6 +211,23 @@ func (s *site) certificate(ctx context.Context, name, fingerprint string) (secre
 	return got, nil
 }
 
+// kept is certificate without an offer to issue one: what is delivered again is what somebody has renewed.
+func (s *site) kept(ctx context.Context, name string) (secrets.Got, error) {
+	rungs, err := s.ladder(name)
+	if err != nil {
+		return secrets.Got{}, err
+	}
+	for i := range rungs {
+		rungs[i].Kept = true
+	}
+	got, err := secrets.Climb(ctx, rungs, "")
+	if err != nil {
+		return got, &provision.Error{Err: err, What: "it is not to be had", Hint: secrets.HintOf(err)}
+	}
+	s.keeper.Keep(name, got)
+	return got, nil
+}
+
 // former finds a certificate that was in use before the one that the plan names now: another place may still have it, failover seal keeps
 // the one that it replaces, or somebody says under which path.
 func (s *site) former(ctx context.Context, name, fingerprint, path string) (secrets.Got, error) {
