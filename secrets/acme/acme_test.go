@@ -371,7 +371,7 @@ func TestBackend(t *testing.T) {
 		return secretstest.Subject{
 			Backend: &Store{Directory: "https://127.0.0.1:1/dir", Sealed: sealed},
 			Put: func(t *testing.T, path string, chain, key []byte) bool {
-				return sealed.Put(t.Context(), secrets.Entry{Name: path, Chain: chain, Key: key}) == nil
+				return sealed.Put(t.Context(), secrets.Entry{Name: path, Chain: chain, Key: secrets.NewValue(key)}) == nil
 			},
 			Lose: func(t *testing.T) {
 				if err := os.Remove(filepath.Join(dir, "issued.age")); err != nil {
