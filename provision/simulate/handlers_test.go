@@ -63,7 +63,7 @@ func (p *process) handlers(id provision.RunID) (map[provision.Kind]engine.Handle
 		m[steps.ServiceProve] = &watched{p, &proof{p: p}}
 		m[steps.ServiceConfirm] = &proof{p: p}
 	}
-	for kind, h := range openstack.Handlers(openstack.Clouds{"main": cloud}) {
+	for kind, h := range openstack.Handlers(openstack.Clouds{"main": cloud}, nil) {
 		m[kind] = h
 	}
 	w.without.handlers(m)
