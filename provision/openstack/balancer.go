@@ -109,7 +109,12 @@ func (c *Cloud) checkBalancer(ctx context.Context, a balancerArgs) (provision.St
 	}
 	all = slices.DeleteFunc(all, balancer.going)
 	if len(all) == 0 {
-		return absent()
+		// A list that is empty does not undo an answer: the load balancer itself is asked for.
+		b, ok, err := c.answered(ctx, a.Name)
+		if err != nil || !ok {
+			return provision.Status{State: provision.Absent}, err
+		}
+		all = append(all, b)
 	}
 	b := all[0]
 	// The id goes along from the first: an attempt that runs out of time is cleared away by it.
@@ -126,6 +131,18 @@ func (c *Cloud) checkBalancer(ctx context.Context, a balancerArgs) (provision.St
 	return st, nil
 }
 
+// answered gives the load balancer that a create of this process was answered with, unless it is gone.
+func (c *Cloud) answered(ctx context.Context, name string) (balancer, bool, error) {
+	c.mu.Lock()
+	id := c.balancers[name]
+	c.mu.Unlock()
+	if id == "" {
+		return balancer{}, false, nil
+	}
+	b, ok, err := c.readBalancer(ctx, id)
+	return b, ok && !b.going(), err
+}
+
 // createBalancer makes the load balancer with its listeners, pool, health monitor and redirects by one request: all or
 // nothing, and one change of state to wait for instead of one for each part. Members join later.
 // https://docs.openstack.org/api-ref/load-balancer/v2/#creating-a-fully-populated-load-balancer
@@ -137,8 +154,16 @@ func (c *Cloud) createBalancer(ctx context.Context, a balancerArgs) error {
 	if len(a.Containers) == 0 {
 		return &provision.Error{What: "load balancer " + a.Slot + " has no certificate", Class: provision.Final}
 	}
-	err = s.post(ctx, "create load balancer "+a.Slot, s.url("loadbalancers"), map[string]any{"loadbalancer": a.body()}, nil)
-	return certificateNotRead(err)
+	var out struct {
+		Balancer balancer `json:"loadbalancer"`
+	}
+	if err := s.post(ctx, "create load balancer "+a.Slot, s.url("loadbalancers"), map[string]any{"loadbalancer": a.body()}, &out); err != nil {
+		return certificateNotRead(err)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.balancers[a.Name] = out.Balancer.ID
+	return nil
 }
 
 // certificateNotRead explains what octavia says when it may not read a container: it reads it as its own user, whom it

@@ -13,7 +13,7 @@ import (
 // balancer decodes a load_balancer block, and once more for each region that the plan says something different for.
 // The plan's certificates and servers are decoded by then.
 func (d *decoder) balancer(x *block, p provision.Plan) provision.Balancer {
-	b := d.oneBalancer(x, p)
+	b := d.oneBalancer(x, p, "")
 	if len(x.label) > 40 {
 		d.errorf(x.at, "40 characters at most", "the name of %s is too long", x.what)
 	}
@@ -21,17 +21,22 @@ func (d *decoder) balancer(x *block, p provision.Plan) provision.Balancer {
 		if !d.knownRegion(r, p) {
 			continue
 		}
-		o := d.oneBalancer(x.over(r), p)
+		o := d.oneBalancer(x.over(r), p, r.label)
 		o.Pos = pos(r.at)
-		if b.In == nil {
-			b.In = map[string]*provision.Balancer{}
+		differs(&b, r.label, o)
+	}
+	for _, m := range b.Members { // what members say for one region is what is not said of the load balancer there
+		s, _ := p.Server(m)
+		for region := range s.In {
+			if b.In[region] == nil {
+				differs(&b, region, d.oneBalancer(x, p, region))
+			}
 		}
-		b.In[r.label] = &o
 	}
 	return b
 }
 
-func (d *decoder) oneBalancer(x *block, p provision.Plan) provision.Balancer {
+func (d *decoder) oneBalancer(x *block, p provision.Plan, region string) provision.Balancer {
 	b := provision.Balancer{
 		Name: x.label, Pos: pos(x.at), Cloud: x.ref("cloud", "cloud"), MemberProtocol: x.oneOf("member_protocol", "http", "http", "https"),
 		Network: x.text("network", ""), Subnet: x.text("subnet", ""), FloatingIP: x.text("floating_ip", ""),
@@ -63,7 +68,7 @@ func (d *decoder) oneBalancer(x *block, p provision.Plan) provision.Balancer {
 			x.wrong(attr, "add: "+example(x.kind, attr), "is empty")
 		}
 	}
-	first := d.members(x, &b, p)
+	first := d.members(x, &b, p, region)
 	b.MemberPort = x.whole("member_port", memberPort(b, first), 1, 65535)
 	b.Health = d.health(x, b, first)
 	if r := x.only("ready"); r != nil {
@@ -77,6 +82,13 @@ func (d *decoder) oneBalancer(x *block, p provision.Plan) provision.Balancer {
 	return b
 }
 
+func differs(b *provision.Balancer, region string, o provision.Balancer) {
+	if b.In == nil {
+		b.In = map[string]*provision.Balancer{}
+	}
+	b.In[region] = &o
+}
+
 func firstOf(v []string) string {
 	if len(v) == 0 {
 		return ""
@@ -85,12 +97,15 @@ func firstOf(v []string) string {
 }
 
 // members refuses servers of another cloud, and gives what the first that says so answers by itself.
-func (d *decoder) members(x *block, b *provision.Balancer, p provision.Plan) *provision.Ready {
+func (d *decoder) members(x *block, b *provision.Balancer, p provision.Plan, region string) *provision.Ready {
 	var ready *provision.Ready
 	for i, m := range b.Members {
 		s, ok := p.Server(m)
 		if !ok {
 			continue
+		}
+		if o := s.In[region]; o != nil {
+			s = *o
 		}
 		if s.Cloud != b.Cloud && s.Cloud != "" && b.Cloud != "" {
 			x.wrongItem("members", i, "a load balancer and its members are in one cloud", "has server %q, which is in cloud.%s", m, s.Cloud)

@@ -56,6 +56,7 @@ type FloatingIPState struct {
 // BalancerState is a load balancer; one that is being deleted is still there. Address is its own, without a floating one.
 type BalancerState struct {
 	ID, Region, Name, Status, Address string
+	Port                              string // neutron's, which a floating IP leads to
 	Listen                            []int
 	Members                           []string // address:port of the first pool's
 	Tags                              []string
@@ -164,7 +165,7 @@ func (c *Cloud) Snapshot() (s Snapshot) {
 		s.FloatingIPs = append(s.FloatingIPs, FloatingIPState{f.id, f.region, f.ip.String(), f.port, f.description, slices.Clone(f.tags)})
 	}
 	for _, b := range c.balancersOf("") {
-		o := BalancerState{ID: b.id, Region: b.region, Name: b.name, Status: b.at(now), Address: b.port.ip.String(), Tags: slices.Clone(b.tags)}
+		o := BalancerState{ID: b.id, Region: b.region, Name: b.name, Status: b.at(now), Address: b.port.ip.String(), Port: b.port.id, Tags: slices.Clone(b.tags)}
 		for _, l := range b.listeners {
 			o.Listen = append(o.Listen, l.port)
 		}
