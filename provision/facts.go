@@ -116,6 +116,7 @@ type CertificateFacts struct {
 	Subject     string
 	Names       []string
 	NotAfter    time.Time
+	Algorithm   string // of the key: "RSA", "ECDSA"
 	Source      string // "secrets.sealed"
 }
 

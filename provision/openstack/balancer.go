@@ -28,6 +28,7 @@ type balancerArgs struct {
 	ConnectionLimit int      `json:"connection_limit"`
 	AllowedCIDRs    []string `json:"allowed_cidrs"`
 	TLSVersions     []string `json:"tls_versions"`
+	ECDSA           bool     `json:"ecdsa"` // a key of a certificate is
 	Algorithm       string   `json:"algorithm"`
 	MemberProtocol  string   `json:"member_protocol"`
 	Redirect        *struct {
@@ -215,6 +216,9 @@ func (a balancerArgs) listeners() []any {
 		}
 		https["tls_versions"] = versions
 	}
+	if a.ECDSA {
+		https["tls_ciphers"] = ciphers
+	}
 	out := []any{https}
 	if a.Redirect != nil {
 		out = append(out, map[string]any{"name": a.Name + "-http", "tags": a.tags(), "protocol": "HTTP", "protocol_port": a.Redirect.Port, "l7policies": a.policies()})
@@ -229,6 +233,14 @@ func (a balancerArgs) listeners() []any {
 	}
 	return out
 }
+
+// ciphers are Mozilla's intermediate ones without DHE. Octavia's own default has none for ECDSA keys below TLS 1.3, so that
+// a client of TLS 1.2 would be turned away.
+// https://opendev.org/openstack/octavia/src/branch/stable/zed/octavia/common/constants.py (CIPHERS_OWASP_SUITE_B)
+// https://wiki.mozilla.org/Security/Server_Side_TLS
+const ciphers = "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256:" +
+	"ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384:" +
+	"ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305"
 
 // policies send each name to itself over TLS: REDIRECT_PREFIX keeps the path, and there is no action that keeps the host.
 func (a balancerArgs) policies() []any {
@@ -258,6 +270,9 @@ func (a balancerArgs) pool() map[string]any {
 	p := map[string]any{"name": a.Name, "tags": a.tags(), "protocol": "HTTP", "lb_algorithm": strings.ToUpper(a.Algorithm), "healthmonitor": h}
 	if a.MemberProtocol == "https" {
 		p["tls_enabled"], h["type"] = true, "HTTPS"
+		// null is the cloud's default. Left out, octavia fails with 500: within a load balancer it looks them up unasked.
+		// https://opendev.org/openstack/octavia/src/branch/stable/zed/octavia/db/prepare.py (create_pool)
+		p["tls_ciphers"], p["tls_versions"], p["alpn_protocols"] = nil, nil, nil
 	}
 	return p
 }

@@ -229,6 +229,9 @@ func TestSandboxBalancingRefusals(t *testing.T) {
 			t.Errorf("%v: %v", change, err)
 		}
 	}
+	again := balancerIn("01AGAIN", networks["public"], kept.Out.Text("container"))
+	again["member_protocol"], again["ecdsa"] = "https", true
+	p.until("balancer.create", again, provision.Done)
 	wrong := provision.Values{"certificate": "edge", "fingerprint": "other", "name": "failover-y", "run": "01", "slot": "edge-vip"}
 	if err := p.do("certificate.store", wrong); err == nil || !strings.Contains(err.Error(), "no longer in memory") {
 		t.Errorf("a certificate that is not the judged one: %v", err)

@@ -29,7 +29,7 @@ func (j *judgement) certificates() {
 		j.facts.Findings = append(j.facts.Findings, CertificateFindings(c, got.Tried, j.now)...)
 		x := got.Certificate
 		j.facts.Certificates[c.Name] = provision.CertificateFacts{
-			Fingerprint: x.Fingerprint(), Subject: x.Leaf.Subject.String(), Names: x.Leaf.DNSNames, NotAfter: x.Leaf.NotAfter, Source: source,
+			Fingerprint: x.Fingerprint(), Subject: x.Leaf.Subject.String(), Names: x.Leaf.DNSNames, NotAfter: x.Leaf.NotAfter, Algorithm: x.Leaf.PublicKeyAlgorithm.String(), Source: source,
 		}
 	}
 }

@@ -26,8 +26,11 @@ type monitorInput struct {
 
 type poolInput struct {
 	Name, Protocol string
-	Algorithm      string `json:"lb_algorithm"`
-	TLS            bool   `json:"tls_enabled"`
+	Algorithm      string          `json:"lb_algorithm"`
+	TLS            bool            `json:"tls_enabled"`
+	Ciphers        json.RawMessage `json:"tls_ciphers"` // of these only whether they are there
+	Versions       json.RawMessage `json:"tls_versions"`
+	ALPN           json.RawMessage `json:"alpn_protocols"`
 	Tags           []string
 	Monitor        *monitorInput `json:"healthmonitor"`
 	Members        []memberInput
@@ -55,6 +58,7 @@ type listenerInput struct {
 	Limit          *int              `json:"connection_limit"`
 	CIDRs          []string          `json:"allowed_cidrs"`
 	Versions       []string          `json:"tls_versions"`
+	Ciphers        string            `json:"tls_ciphers"`
 }
 
 type balancerInput struct {
@@ -196,6 +200,8 @@ func (k *call) listener(b *balancer, in listenerInput) (*lbListener, int, any) {
 	}
 	p, msg := newPool(*in.Pool, k.now)
 	switch {
+	case in.Pool.TLS && (in.Pool.Ciphers == nil || in.Pool.Versions == nil || in.Pool.ALPN == nil): // null is there, and means the default
+		return refuse(500, "'tls_ciphers'")
 	case msg != "":
 		return refuse(400, "%s", msg)
 	case p.protocol != "HTTP":

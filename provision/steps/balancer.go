@@ -18,7 +18,7 @@ const (
 	// CertificateRemove {cloud id name run slot}: undo of CertificateStore.
 	CertificateRemove provision.Kind = "certificate.remove"
 	// BalancerCreate {cloud name service run slot network subnet provider flavor listen containers redirect connection_limit
-	// allowed_cidrs tls_versions algorithm member_protocol health} → {id address port pool}: all of it but the members.
+	// allowed_cidrs tls_versions ecdsa algorithm member_protocol health} → {id address port pool}: all of it but the members.
 	// port is the one that a floating address goes onto.
 	BalancerCreate provision.Kind = "balancer.create"
 	// BalancerDelete {cloud id name run slot}: with all that is in it.
@@ -54,7 +54,7 @@ func (b *builder) balancer(x provision.Balancer) {
 		"cloud": cloud, "name": provision.Lit(b.tag(x.Slot())), "service": provision.Lit(b.plan.Service), "run": run, "slot": slot,
 		"network": provision.Lit(f.Network.ID), "subnet": provision.Lit(f.Subnet), "provider": provision.Lit(x.Provider), "flavor": provision.Lit(""),
 		"listen": provision.Lit(x.Listen), "containers": containers, "redirect": provision.Lit(b.redirects(x)),
-		"connection_limit": provision.Lit(x.ConnectionLimit), "allowed_cidrs": provision.Lit(x.AllowedCIDRs), "tls_versions": provision.Lit(x.TLSVersions),
+		"connection_limit": provision.Lit(x.ConnectionLimit), "allowed_cidrs": provision.Lit(x.AllowedCIDRs), "tls_versions": provision.Lit(x.TLSVersions), "ecdsa": provision.Lit(slices.ContainsFunc(x.Terminate, func(c string) bool { return b.facts.Certificates[c].Algorithm == "ECDSA" })),
 		"algorithm": provision.Lit(x.Algorithm), "member_protocol": provision.Lit(x.MemberProtocol),
 		"health": provision.Lit(map[string]any{"path": x.Health.Path, "status": x.Health.Status, "interval": seconds(x.Health.Interval),
 			"timeout": seconds(x.Health.Timeout), "rise": x.Health.Rise, "fall": x.Health.Fall, "host": host(x.Ready)}),
