@@ -340,3 +340,78 @@ lock_path = $RIG_DIR/lock/real
 helper_command = privsep-helper --config-file $ETC/linuxbridge-$r.conf
 E
 }
+
+write_barbican() {
+    # Barbican's WSGI application reads only its default places: HOME is one of them.
+    mkdir -p "$RIG_DIR/barbican/.barbican"
+    [ -s "$RIG_DIR/barbican.kek" ] || head -c 32 /dev/urandom | base64 >"$RIG_DIR/barbican.kek"
+    { cat <<E
+[DEFAULT]
+host_href = http://$LO:$P_BARBICAN
+sql_connection = $(db barbican)
+db_auto_create = false
+transport_url = $(mq ORD)
+[queue]
+enable = false
+[secretstore]
+enabled_secretstore_plugins = store_crypto
+[crypto]
+enabled_crypto_plugins = simple_crypto
+[simple_crypto_plugin]
+kek = $(cat "$RIG_DIR/barbican.kek")
+E
+      dbopts barbican; authtoken barbican; lock barbican; } >"$RIG_DIR/barbican/.barbican/barbican.conf"
+    # The stock paste file, with the API behind keystone.
+    sed 's#^/v1: .*#/v1: barbican-api-keystone#' /etc/barbican/barbican-api-paste.ini >"$ETC/barbican-api-paste.ini"
+}
+
+# The API, its checks and its changes of state are real, and so is the reading of certificates from barbican. There is no
+# data plane: the drivers below the worker do nothing, and every address is 198.51.100.1.
+write_octavia() {
+    mkdir -p "$RIG_DIR/octavia"
+    [ -s "$RIG_DIR/octavia/ca.pem" ] || openssl req -x509 -newkey rsa:2048 -nodes -days 3650 -subj /CN=rig-octavia \
+        -keyout "$RIG_DIR/octavia/ca.key" -out "$RIG_DIR/octavia/ca.pem" 2>/dev/null
+    { cat <<E
+[DEFAULT]
+transport_url = $(mq ORD)
+[api_settings]
+bind_host = $LO
+bind_port = $P_OCTAVIA
+auth_strategy = keystone
+enabled_provider_drivers = amphora:rig, octavia:rig
+default_provider_driver = amphora
+allow_tls_terminated_listeners = true
+api_base_uri = http://$LO:$P_OCTAVIA
+[certificates]
+cert_manager = barbican_cert_manager
+barbican_auth = barbican_acl_auth
+ca_certificate = $RIG_DIR/octavia/ca.pem
+ca_private_key = $RIG_DIR/octavia/ca.key
+region_name = ORD
+[neutron]
+region_name = ORD
+[nova]
+region_name = ORD
+[glance]
+region_name = ORD
+[service_auth]
+$(auth_opts octavia)
+[oslo_messaging]
+topic = octavia
+[controller_worker]
+amphora_driver = amphora_noop_driver
+compute_driver = compute_noop_driver
+network_driver = network_noop_driver
+volume_driver = volume_noop_driver
+image_driver = image_noop_driver
+client_ca = $RIG_DIR/octavia/ca.pem
+[driver_agent]
+status_socket_path = $RIG_DIR/octavia/status.sock
+stats_socket_path = $RIG_DIR/octavia/stats.sock
+get_socket_path = $RIG_DIR/octavia/get.sock
+[health_manager]
+bind_ip = $LO
+heartbeat_key = rig
+E
+      dbopts octavia; authtoken octavia; lock octavia; } >"$ETC/octavia.conf"
+}

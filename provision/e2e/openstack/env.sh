@@ -13,6 +13,7 @@ RIG_NETNS=${RIG_NETNS:-failover-rig}
 PW=rig
 LO=127.0.0.1
 P_DB=13306 P_MQ=15673 P_KEYSTONE=13500 P_DESIGNATE=19001 P_MDNS=15354 P_DNS=15053 P_RNDC=15953
+P_BARBICAN=29311 P_OCTAVIA=29876        # of ORD: it alone has load balancers and a key manager
 PIDS=$RIG_DIR/pids LOGS=$RIG_DIR/logs ETC=$RIG_DIR/etc
 region_port() { # region_port ORD nova: IAD has 1xxxx, ORD 2xxxx
     local d; case $1 in IAD) d=1;; ORD) d=2;; *) echo "no region $1" >&2; return 1;; esac

@@ -14,14 +14,14 @@ for k in [k for k in os.environ if k.startswith('OS_')]:
     del os.environ[k]   # a sourced openrc must not leak in
 
 ENV = subprocess.run(
-    ['bash', '-c', '. %s/env.sh; echo "$RIG_DIR $RIG_CACHE/image $PW $P_KEYSTONE $P_DESIGNATE";'
+    ['bash', '-c', '. %s/env.sh; echo "$RIG_DIR $RIG_CACHE/image $PW $P_KEYSTONE $P_DESIGNATE $P_BARBICAN $P_OCTAVIA";'
      'for r in $RIG_REGIONS; do echo "$r $(region_port $r nova) $(region_port $r placement) '
      '$(region_port $r glance) $(region_port $r neutron)" $(fakes_of $r); done' % os.path.dirname(os.path.abspath(__file__))],
     check=True, capture_output=True, text=True).stdout.splitlines()
-DIR, IMAGE, PW, KEYSTONE, DESIGNATE = ENV[0].split()
+DIR, IMAGE, PW, KEYSTONE, DESIGNATE, BARBICAN, OCTAVIA = ENV[0].split()
 REGIONS = {l.split()[0]: l.split()[1:] for l in ENV[1:]}
 URL = 'http://127.0.0.1:%s'
-USERS = {'demo': ('demo', ['member']), 'reader': ('demo', ['reader']), 'other': ('other', ['member'])}
+USERS = {'demo': ('demo', ['member', 'creator', 'load-balancer_member']), 'reader': ('demo', ['reader']), 'other': ('other', ['member'])}
 
 
 def conn(user='admin', project='admin', region=None):
@@ -38,9 +38,9 @@ def keystone():
     def get(find, create, name, **kw):
         return find(name) or create(name=name, **kw)
 
-    role = {n: get(c.find_role, c.create_role, n) for n in ('admin', 'member', 'reader', 'service')}
+    role = {n: get(c.find_role, c.create_role, n) for n in ('admin', 'member', 'reader', 'service', 'creator', 'load-balancer_member')}
     service = get(c.find_project, c.create_project, 'service', domain_id=domain.id)
-    for name in ('nova', 'placement', 'glance', 'neutron', 'designate'):
+    for name in ('nova', 'placement', 'glance', 'neutron', 'designate', 'barbican', 'octavia'):
         u = get(c.find_user, c.create_user, name, password=PW, domain_id=domain.id, default_project_id=service.id)
         for r in ('admin', 'service'):
             c.assign_project_role_to_user(service, u, role[r])
@@ -71,6 +71,8 @@ def keystone():
         endpoint('network', 'neutron', r, URL % neutron)
         # Not bound to a region: it outlives a region's outage.
         endpoint('dns', 'designate', r, URL % DESIGNATE)
+    endpoint('key-manager', 'barbican', 'ORD', URL % BARBICAN)
+    endpoint('load-balancer', 'octavia', 'ORD', URL % OCTAVIA)
 
 
 def region(n, r):

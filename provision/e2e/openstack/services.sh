@@ -1,11 +1,12 @@
 # Every service by name: `launch NAME` starts it unless it runs, `answers NAME` waits until it does its work.
 # Names: mariadb rabbitmq named keystone designate-{api,central,worker,mdns,producer}, libvirtd, and of each
-# region R: R-{placement,neutron,nova-api,nova-conductor,nova-scheduler,glance,nova-fake1...}; ORD-{linuxbridge,nova-real}.
+# region R: R-{placement,neutron,nova-api,nova-conductor,nova-scheduler,glance,nova-fake1...}; ORD-{barbican,octavia-api,octavia-worker,linuxbridge,nova-real}.
 GLOBAL="keystone designate-central designate-api designate-worker designate-mdns designate-producer"
 of_region() {
     local n
     for n in placement neutron nova-conductor nova-scheduler nova-api glance; do echo "$1-$n"; done
     for n in $(fakes_of $1); do echo "$1-nova-fake$n"; done
+    [ "$1" != ORD ] || echo "ORD-barbican ORD-octavia-api ORD-octavia-worker"
     [ "$1" != ORD ] || [ "$RIG_REAL" != 1 ] || echo "ORD-linuxbridge ORD-nova-real"
 }
 wsgi() { # wsgi NAME PORT FILE [VAR=VALUE...]
@@ -41,6 +42,8 @@ launch() {
             mount --bind "$1/cache" /var/cache/libvirt
             PATH=$1/bin:/usr/sbin:/sbin; exec libvirtd -f "$2" -p "$1/libvirtd.pid"' sh "$L" "$ETC/libvirtd.conf";;
     *-placement) wsgi "$1" "$(region_port $r placement)" /usr/bin/placement-api OS_PLACEMENT_CONFIG_DIR="$ETC/placement-$r";;
+    *-barbican) wsgi "$1" $P_BARBICAN "$RIG_HOME/lib/barbican_wsgi.py" HOME="$RIG_DIR/barbican" RIG_PASTE="$ETC/barbican-api-paste.ini";;
+    *-octavia-*) start "$1" "${1#*-}" --config-file "$ETC/octavia.conf";;
     *-neutron) start "$1" neutron-server --config-file "$ETC/neutron-$r.conf";;
     *-glance) start "$1" glance-api --config-file "$ETC/glance-$r.conf";;
     *-linuxbridge) start "$1" neutron-linuxbridge-agent --config-file "$ETC/linuxbridge-$r.conf";;
@@ -56,6 +59,8 @@ answers() {
     keystone) wait_http "http://$LO:$P_KEYSTONE/v3" 60;;
     designate-api) wait_http "http://$LO:$P_DESIGNATE/" 60;;
     named) wait_port $P_DNS 20;;
+    *-barbican) wait_http "http://$LO:$P_BARBICAN/" 60;;
+    *-octavia-api) wait_http "http://$LO:$P_OCTAVIA/" 60;;
     *-placement|*-neutron|*-glance|*-nova-api) wait_http "http://$LO:$(region_port $r "${n%-api}")/" 120;;
     esac
 }

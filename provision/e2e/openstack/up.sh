@@ -1,6 +1,6 @@
 #!/bin/bash
 # Start the rig: one keystone, one designate with BIND, and for each region its own placement, nova, glance and
-# neutron. Idempotent: what runs is left alone, what died is started again. All state is under $RIG_DIR.
+# neutron; ORD has barbican and octavia too. Idempotent: what runs is left alone, what died is started again. All state is under $RIG_DIR.
 set -euo pipefail
 . "$(dirname "$0")/env.sh"
 [ "$(id -u)" = 0 ] || { echo "the rig needs root" >&2; exit 1; }
@@ -14,7 +14,7 @@ chmod 755 "$RIG_DIR"
 [ -s "$RIG_DIR/rndc.secret" ] || head -c 32 /dev/urandom | base64 >"$RIG_DIR/rndc.secret"
 printf 'RIG_REAL=%s RIG_FAKES=%s RIG_VIRT=%s RIG_REGIONS="%s"\n' "$RIG_REAL" "$RIG_FAKES" "$RIG_VIRT" "$RIG_REGIONS" >"$RIG_DIR/settings"
 { printf '%s\n' $GLOBAL named; for r in $RIG_REGIONS; do of_region $r | tr ' ' '\n'; done; } >"$RIG_DIR/services"
-write_keystone; write_designate
+write_keystone; write_designate; write_barbican; write_octavia
 for r in $RIG_REGIONS; do write_placement $r; write_glance $r; write_neutron $r; write_nova $r; done
 
 # --- MariaDB and RabbitMQ -------------------------------------------------
@@ -47,7 +47,7 @@ launch named
 wait_port $P_DB 60
 sql() { mariadb --no-defaults -uroot -S "$RIG_DIR/mysql.sock" "$@"; }
 for i in $(seq 50); do sql -e 'select 1' >/dev/null 2>&1 && break; sleep 0.2; done
-DBS="keystone designate"
+DBS="keystone designate barbican octavia"
 for r in $RIG_REGIONS; do DBS+=" glance_$r placement_$r neutron_$r nova_api_$r nova_$r nova_${r}_cell0"; done
 { for d in $DBS; do echo "create database if not exists \`$d\`;"; done
   echo "create user if not exists 'rig'@'%' identified by '$PW'; create user if not exists 'rig'@'localhost' identified by '$PW';"
@@ -99,6 +99,8 @@ keystone_init() {
  once neutron neutron-db-manage --config-file "$ETC/neutron-$F.conf" upgrade heads
  once glance glance-manage --config-file "$ETC/glance-$F.conf" db sync
  once designate designate-manage --config-file "$ETC/designate.conf" database sync
+ once barbican env HOME="$RIG_DIR/barbican" barbican-manage db upgrade --db-url "$(db barbican)"
+ once octavia octavia-db-manage --config-file "$ETC/octavia.conf" upgrade head
 ) & B=$!
 wait $A; wait $B
 for r in $RIG_REGIONS; do
