@@ -7,6 +7,11 @@ func Starter(service string) []byte {
 	return bytes.ReplaceAll(embedded("starter.hcl"), []byte("__SERVICE__"), []byte(service))
 }
 
+// BalancerStarter is Starter for a plan whose TLS ends on a load balancer.
+func BalancerStarter(service string) []byte {
+	return bytes.ReplaceAll(embedded("balancer.hcl"), []byte("__SERVICE__"), []byte(service))
+}
+
 // SandboxPlan gives the plan that `failover --sandbox` runs. It reads ca.pem, secrets.age and identity.txt
 // from its folder, which the command writes first.
 func SandboxPlan() []byte { return embedded("sandbox.hcl") }

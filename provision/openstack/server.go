@@ -150,6 +150,13 @@ func (c *Cloud) describe(s server, a serverArgs) provision.Values {
 			}
 		}
 	}
+	// A load balancer beside the server reaches it by its own address on the first of its networks.
+	fixed := ""
+	for _, x := range all {
+		if x.addr.Is4() && !x.floating && fixed == "" {
+			fixed = x.addr.String()
+		}
+	}
 	rank := func(x ip) int {
 		switch {
 		case x.addr.Is4() && x.floating:
@@ -175,7 +182,7 @@ func (c *Cloud) describe(s server, a serverArgs) provision.Values {
 		}
 	}
 	return provision.Values{
-		"id": s.ID, "address": first(v4, v6), "ipv4": v4, "ipv6": v6, "addresses": addresses,
+		"id": s.ID, "address": first(v4, v6), "ipv4": v4, "ipv6": v6, "fixed": fixed, "addresses": addresses,
 		"flavor": first(a.FlavorName, s.Flavor.Name, s.Flavor.ID), "zone": s.Zone, "created": s.Created, "launched": s.Launched,
 	}
 }

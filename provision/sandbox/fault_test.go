@@ -21,7 +21,7 @@ func TestParseFault(t *testing.T) {
 		name, _, _ := strings.Cut(strings.ReplaceAll(h.Name, "[", "="), "=")
 		s := name
 		switch name {
-		case "slow-boot", "dns-lag":
+		case "slow-boot", "dns-lag", "balancer-slow":
 			s += "=2s"
 		case "api-500":
 			s += "=4"

@@ -14,6 +14,7 @@ import (
 // newInit is `failover init`.
 func newInit(app *App) *cobra.Command {
 	var service string
+	var balancer bool
 	cmd := &cobra.Command{
 		Use: "init [FILE]", Short: "Write a commented plan to begin with", Args: cobra.MaximumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
@@ -31,7 +32,11 @@ func newInit(app *App) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			_, err = f.Write(templates.Starter(service))
+			plan := templates.Starter
+			if balancer {
+				plan = templates.BalancerStarter
+			}
+			_, err = f.Write(plan(service))
 			if cerr := f.Close(); err == nil {
 				err = cerr
 			}
@@ -43,6 +48,7 @@ func newInit(app *App) *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&service, "service", "", "name of the service (default: the folder's name)")
+	cmd.Flags().BoolVar(&balancer, "load-balancer", false, "a plan whose TLS ends on a load balancer, so that no server has the key")
 	return cmd
 }
 
