@@ -19,7 +19,8 @@ import (
 
 // TLS ends on a load balancer of a real Octavia, with the certificate in a real Barbican: all of it is made, killed in the
 // middle, gone on with, and removed. There is nothing behind the rig's load balancers, so that neither they nor their
-// members are proven there; the sandbox's are.
+// members are proven there; the sandbox's are. Where octavia leaves a load balancer half made, which the rig's does, the run must
+// say so, and nothing may be left of it.
 func TestLoadBalancer(t *testing.T) {
 	cloud(t)
 	lb, keys := balancing(t)
@@ -67,8 +68,21 @@ load_balancer "edge" {
 	p := d.start("--region", here.region, "--yes")
 	p.until(provision.StepSent, "balancer.create", 1)
 	p.kill()
-	d.done("resume")
+	r := d.start("resume").wait()
 	run := d.runID()
+	if r.code == 1 && strings.Contains(r.out+r.errs, "left its pool in PENDING_CREATE") {
+		t.Log("this octavia makes a load balancer without its parts (docs/load-balancer.md); members are not tried")
+		served(t, d.record, oldAddress)
+		d.done("abandon", "--yes")
+		if left := remains(t, lb, keys); !slices.Equal(left, parts) {
+			t.Errorf("left of load balancers and certificates: %v, before: %v", left, parts)
+		}
+		a.unchanged(before)
+		return
+	}
+	if r.code != 0 {
+		t.Fatalf("resume: exit %d\n%s\n%s", r.code, r.out, r.errs)
+	}
 	a.oneEach(run, "box-1", "box-2")
 	made := remains(t, lb, keys)
 	if n := len(made) - len(parts); n != 5 { // one load balancer, a container, three secrets

@@ -18,6 +18,7 @@ type balancer struct {
 	tags                          []string
 	listeners                     []*lbListener
 	pools                         []*lbPool
+	half                          bool // its parts stay PENDING_CREATE, as a real one was seen to leave them
 	created, updated              time.Time
 	busy                          time.Time // until then it is PENDING
 	busyWith                      string
@@ -118,6 +119,13 @@ var octaviaRoutes = []route{
 			}
 		}
 		return k.list("pools", list)
+	}),
+	on("GET /v2/lbaas/pools/{id}", func(k *call) (int, any) {
+		b, p, status, val := k.pool()
+		if p == nil {
+			return status, val
+		}
+		return 200, obj{"pool": k.poolView(b, p)}
 	}),
 	on("GET /v2/lbaas/pools/{id}/members", func(k *call) (int, any) {
 		b, p, status, val := k.pool()
@@ -281,6 +289,9 @@ func (k *call) listenerView(b *balancer, l *lbListener) obj {
 func (k *call) poolView(b *balancer, p *lbPool) obj {
 	v := obj{"id": p.id, "name": p.name, "protocol": p.protocol, "lb_algorithm": p.algorithm, "tls_enabled": p.tls, "provisioning_status": b.at(k.now),
 		"operating_status": b.operating(k.now), "admin_state_up": true, "project_id": k.c.project, "loadbalancers": []obj{{"id": b.id}}, "tags": tagList(p.tags), "healthmonitor_id": nil}
+	if b.half {
+		v["provisioning_status"], v["operating_status"] = "PENDING_CREATE", "OFFLINE"
+	}
 	if p.monitor != nil {
 		v["healthmonitor_id"] = p.monitor.id
 	}

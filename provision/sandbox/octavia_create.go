@@ -143,6 +143,7 @@ func balancerCreate(k *call) (int, any) {
 	if f := c.faults["balancer-slow"]; f != nil {
 		b.busy = k.now.Add(f.d)
 	}
+	b.half = c.take("balancer-half")
 	if c.take("balancer-stuck") {
 		b.busy = k.now.AddDate(10, 0, 0)
 	}

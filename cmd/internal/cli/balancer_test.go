@@ -177,6 +177,7 @@ func TestBalancerFaults(t *testing.T) {
 	}{
 		{"balancer-error", exitDone, "ERROR: octavia does not tell why"},
 		{"balancer-error=2", exitFailed, "ERROR: octavia does not tell why"},
+		{"balancer-half", exitDone, "left its pool in PENDING_CREATE"},
 		{"balancer-reply-lost", exitDone, ""},
 		{"store-reply-lost", exitDone, ""},
 		{"balancer-busy=2", exitDone, "it is being changed"},
