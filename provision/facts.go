@@ -98,7 +98,7 @@ type ServerFacts struct {
 	Networks []Network
 	Floating *Network
 	Groups   []NamedID
-	UserData []byte // rendered, as it is sent (before base64)
+	UserData []byte // rendered: text, before gzip and base64
 	Hedge    int    // what the plan says, or none where the quota leaves no room for it
 	// Balancers are the networks, as CIDRs, that load balancers which have it as a member ask it from.
 	Balancers []string
