@@ -4,6 +4,7 @@ import (
 	"path"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/dripstat/failover/secrets"
 )
@@ -35,7 +36,19 @@ type Delivery struct {
 	Unit     string        // systemd unit to reload after each delivery; empty: none
 	Command  []string      // to run there after each delivery, instead of Unit
 	Password secrets.Value // of a PKCS#12 file; zero: each delivery makes one and puts it beside the file
+	Wrap     *Wrap         // the server fetches it; nil: it is brought over SSH
 }
+
+// Wrap says how a server fetches its certificate itself: out of a response wrapping of the Vault that keeps it, by a token in its user-data
+// that works once. https://developer.hashicorp.com/vault/docs/concepts/response-wrapping
+type Wrap struct {
+	TTL       time.Duration // from asking for the server until the token is of no use any more
+	Addresses []string      // https URLs of Vault, as the server sees them, tried in turn
+	CA        string        // PEM text of the authorities of Vault's TLS; empty: those of the image
+}
+
+// Pulls reports whether servers of the block fetch their certificate themselves.
+func (s Server) Pulls() bool { return s.Certificate != "" && s.Deliver != nil && s.Deliver.Wrap != nil }
 
 // ProxyUnit is the systemd unit of the template tls-proxy that reads the certificate.
 const ProxyUnit = "failover-proxy.service"

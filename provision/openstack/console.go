@@ -21,34 +21,42 @@ type consoleArgs struct {
 	Server string `json:"server"`
 }
 
-// checkConsole reads the console, which is a POST that changes nothing, until cloud-init has printed the
-// host keys there.
+// checkConsole reads the console until cloud-init has printed the host keys there.
 func (c *Cloud) checkConsole(ctx context.Context, a consoleArgs) (provision.Status, error) {
-	s, err := c.service(ctx, "compute")
-	if err != nil {
-		return provision.Status{}, err
+	text, early, err := c.console(ctx, a.Server)
+	if err != nil || text == "" {
+		return early, err
 	}
-	var got struct {
-		Output string `json:"output"`
-	}
-	body := map[string]any{"os-getConsoleOutput": map[string]any{"length": consoleLines}}
-	err = s.write(ctx, http.MethodPost, "read the console", s.url("servers/"+url.PathEscape(a.Server)+"/action"), body, &got)
-	if err != nil {
-		e := provision.AsError("", err)
-		// Right after ACTIVE the hypervisor may have no console yet (404, 409), and reading again does no harm.
-		if e.Class != provision.Final || strings.Contains(e.What, "does not exist") || strings.Contains(e.What, "in conflict") {
-			return provision.Status{State: provision.Working, Seen: bound(first(e.Said, e.What), 80), Again: max(pace, e.After)}, ctx.Err()
-		}
-		return provision.Status{}, err
-	}
-	if keys := ParseHostKeys(got.Output); len(keys) > 0 {
+	if keys := ParseHostKeys(text); len(keys) > 0 {
 		out := make([]any, len(keys))
 		for i, k := range keys {
 			out[i] = k
 		}
 		return done(provision.Values{"host_keys": out})
 	}
-	return provision.Status{State: provision.Working, Seen: lastLine(got.Output), Again: pace}, nil
+	return provision.Status{State: provision.Working, Seen: lastLine(text), Again: pace}, nil
+}
+
+// console reads the console, which is a POST that changes nothing. Where there is nothing to read yet, it gives a status to go on with.
+func (c *Cloud) console(ctx context.Context, server string) (text string, early provision.Status, err error) {
+	s, err := c.service(ctx, "compute")
+	if err != nil {
+		return "", early, err
+	}
+	var got struct {
+		Output string `json:"output"`
+	}
+	body := map[string]any{"os-getConsoleOutput": map[string]any{"length": consoleLines}}
+	err = s.write(ctx, http.MethodPost, "read the console", s.url("servers/"+url.PathEscape(server)+"/action"), body, &got)
+	if err != nil {
+		e := provision.AsError("", err)
+		// Right after ACTIVE the hypervisor may have no console yet (404, 409), and reading again does no harm.
+		if e.Class != provision.Final || strings.Contains(e.What, "does not exist") || strings.Contains(e.What, "in conflict") {
+			return "", provision.Status{State: provision.Working, Seen: bound(first(e.Said, e.What), 80), Again: max(pace, e.After)}, ctx.Err()
+		}
+		return "", early, err
+	}
+	return got.Output, provision.Status{State: provision.Working, Seen: lastLine(got.Output), Again: pace}, nil
 }
 
 // lastLine is the last line that says something, for people.

@@ -24,6 +24,7 @@ const (
 	FloatingIPCreate  provision.Kind = "floatingip.create"
 	FloatingIPDelete  provision.Kind = "floatingip.delete"
 	ConsoleHostKeys   provision.Kind = "console.hostkeys"
+	CertificatePulled provision.Kind = "certificate.pulled"
 	CertificateStore  provision.Kind = "certificate.store"
 	CertificateRemove provision.Kind = "certificate.remove"
 	BalancerCreate    provision.Kind = "balancer.create"
@@ -57,6 +58,7 @@ func Handlers(c Clouds, keys Keys) map[provision.Kind]Handler {
 		FloatingIPCreate:  handler[floatingArgs]{c, (*Cloud).checkFloating, (*Cloud).createFloating},
 		FloatingIPDelete:  handler[deleteArgs]{c, (*Cloud).checkNoFloating, (*Cloud).deleteFloating},
 		ConsoleHostKeys:   handler[consoleArgs]{c, (*Cloud).checkConsole, func(*Cloud, context.Context, consoleArgs) error { return nil }},
+		CertificatePulled: handler[pulledArgs]{c, (*Cloud).checkPulled, func(*Cloud, context.Context, pulledArgs) error { return nil }},
 		CertificateStore:  handler[storeArgs]{c, (*Cloud).checkStored, storeIn(keys)},
 		CertificateRemove: handler[deleteArgs]{c, (*Cloud).checkNotStored, (*Cloud).removeStored},
 		BalancerCreate:    handler[balancerArgs]{c, (*Cloud).checkBalancer, (*Cloud).createBalancer},

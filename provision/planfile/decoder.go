@@ -106,7 +106,7 @@ func shapes(kind string) shape {
 	case "server.ssh", "server.region.ssh":
 		return shape{"user port via", ""}
 	case "server.deliver", "server.region.deliver":
-		return shape{"layout path owner group mode persist reload password", ""}
+		return shape{"by layout path owner group mode persist reload password ttl address ca", ""}
 	case "server.ready", "server.region.ready":
 		return shape{"https http status body within successes ca", ""}
 	case "server.volume":

@@ -50,6 +50,7 @@ func (d *decoder) deliver(b *block, s provision.Server, p provision.Plan) *provi
 	}
 	d.deliverPath(b, out)
 	d.deliverPassword(b, out)
+	out.Wrap = d.deliverBy(b, s, p, c, known)
 	return &out
 }
 

@@ -158,7 +158,7 @@ func (x *block) open(s provision.Server) []provision.OpenRule {
 	if s.Template == "tls-proxy" {
 		tcp(80, "any")
 	}
-	if s.Certificate != "" {
+	if s.Certificate != "" && !s.Pulls() {
 		tcp(s.SSH.Port, "me")
 	}
 	return out

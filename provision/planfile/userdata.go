@@ -104,6 +104,15 @@ func UserData(p provision.Plan, s provision.Server, region string, max int) ([]b
 	if err != nil {
 		return nil, err
 	}
+	if s.Pulls() {
+		if out, err = templates.WithPull(out, pull(s, p)); err != nil {
+			return nil, err
+		}
+		if max <= 0 {
+			max = templates.MaxUserData
+		}
+		max -= templates.PullRoom
+	}
 	if _, err := templates.Pack(out, max); err != nil {
 		return nil, err
 	}

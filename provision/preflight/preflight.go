@@ -39,6 +39,8 @@ type Sources struct {
 	Ask func(ctx context.Context, server, name, typ string) (provision.RRset, error)
 	// Render gives the user-data of a Server block as it will be sent.
 	Render func(s provision.Server, max int) ([]byte, error)
+	// Wrap tries whether the place of a certificate would wrap it for as long, and leaves nothing behind; nil: nobody wraps.
+	Wrap func(ctx context.Context, certificate string, ttl time.Duration) error
 	// Roots gives the trust for a CA of the plan; "" means the system's alone.
 	Now func() time.Time
 }
@@ -83,6 +85,7 @@ func Check(ctx context.Context, plan provision.Plan, region string, src Sources)
 		wg.Go(func() { r.zone(ctx, z) })
 	}
 	wg.Wait()
+	r.wraps(ctx)
 	for _, s := range plan.Servers {
 		r.render(s)
 	}

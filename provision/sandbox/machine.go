@@ -33,6 +33,7 @@ type machine struct {
 	stopped  bool
 	hostKeys []ssh.Signer
 	printed  []ssh.PublicKey
+	said     []string // on the console, after the host keys
 	users    map[string][]ssh.PublicKey
 	files    map[string]*file
 	certs    []*loadedCert
@@ -96,6 +97,9 @@ func (m *machine) wake() {
 		if u, ok := strings.CutPrefix(f.path, "/etc/systemd/system/"); ok {
 			m.units[u] = true
 		}
+	}
+	if cfg.pull != nil {
+		m.c.wg.Go(func() { m.pull(cfg.pull) })
 	}
 	m.hostKeys = cfg.hostKeys
 	if m.hostKeys == nil {

@@ -107,6 +107,7 @@ func (s *server) console(now time.Time) string {
 		lines = append(lines, "[   13.902317] cloud-init[655]: Cloud-init v. 22.4.2 running 'modules:final'. Up 13.87 seconds.")
 		if s.failure == "" {
 			lines = append(lines, s.machine.consoleKeys()...)
+			lines = append(lines, s.machine.consoleSaid()...)
 		}
 		lines = append(lines,
 			"[   14.213377] cloud-init[655]: Cloud-init v. 22.4.2 finished. Datasource DataSourceConfigDrive [net,ver=2][source=/dev/sr0].  Up 14.20 seconds",

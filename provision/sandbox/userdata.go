@@ -18,13 +18,14 @@ import (
 )
 
 // cloudConfig is what the sandbox understands of a #cloud-config: keys, users,
-// files and host keys. Packages and commands are not carried out.
+// files, host keys, and the boothook that fetches a certificate. Packages and commands are not carried out.
 // https://docs.cloud-init.io/en/latest/reference/modules.html
 type cloudConfig struct {
 	keys     []string
 	users    []configUser
 	files    []configFile
 	hostKeys []ssh.Signer
+	pull     *pullPlan
 }
 
 type configUser struct {
@@ -59,6 +60,12 @@ func (cfg *cloudConfig) read(data []byte, depth int) {
 		var doc map[string]any
 		if yaml.Unmarshal(data, &doc) == nil {
 			cfg.add(doc)
+		}
+		return
+	}
+	if bytes.HasPrefix(data, []byte("#cloud-boothook")) {
+		if p := pullIn(data); p != nil {
+			cfg.pull = p
 		}
 		return
 	}

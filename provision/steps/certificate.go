@@ -19,6 +19,9 @@ const (
 	// CertificateDeliver {certificate fingerprint address port user via host_keys layout path owner mode reload command
 	// password slot} → {fingerprint}: password names the server block of the plan that has one.
 	CertificateDeliver provision.Kind = "certificate.deliver"
+	// CertificatePulled {cloud server certificate fingerprint} → {fingerprint}: the server has fetched it itself, as its console tells;
+	// openstack performs it.
+	CertificatePulled provision.Kind = "certificate.pulled"
 )
 
 const loginID provision.StepID = "login"
@@ -98,6 +101,21 @@ func (b *builder) deliver(s provision.Server, slot string, server provision.Step
 		With:   with,
 		Within: provision.Duration(5 * time.Minute), Expect: provision.Duration(5 * time.Second),
 		Say: provision.Say{Stage: provision.StageDeliver, Thing: slot, Detail: "certificate " + c.Name + ending(end) + " over SSH, host key from the console"},
+	})
+}
+
+// pulled adds the wait for a server that fetches the certificate itself. Once it is up, it has as long as its token lives, then some minutes for
+// the owner of the files and for what it reloads.
+func (b *builder) pulled(s provision.Server, slot string, server provision.StepID) provision.StepID {
+	c, _ := b.plan.Certificate(s.Certificate)
+	end := s.Delivery(c)
+	return b.add(provision.Step{
+		ID: provision.StepID("pull/" + slot), Kind: CertificatePulled, Needs: []provision.StepID{server},
+		With: map[string]provision.Arg{"cloud": provision.Lit(s.Cloud), "server": provision.From(server, "id"),
+			"certificate": provision.Lit(c.Name), "fingerprint": provision.Lit(b.facts.Certificates[c.Name].Fingerprint)},
+		Within: provision.Duration(end.Wrap.TTL + 11*time.Minute), Expect: provision.Duration(20 * time.Second),
+		Say: provision.Say{Stage: provision.StageDeliver, Thing: slot, Detail: "fetches certificate " + c.Name + ending(end) + " from Vault itself, and says so on its console",
+			Hint: "the console of the server says more: openstack console log show; can it reach Vault?"},
 	})
 }
 

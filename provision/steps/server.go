@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/dripstat/failover/provision"
+	"github.com/dripstat/failover/templates"
 )
 
 // Kinds of what a server needs and is; openstack performs them.
@@ -57,7 +58,13 @@ func (b *builder) server(s provision.Server) {
 		"config_drive": provision.Lit(s.ConfigDrive),
 		"metadata":     provision.Lit(s.Metadata),
 	}
-	if s.Certificate != "" {
+	switch {
+	case s.Pulls():
+		c, _ := b.plan.Certificate(s.Certificate)
+		needs = append(needs, fetchID(c.Name)) // what is wrapped is what was judged
+		with["user_data"] = provision.Lit(strings.ReplaceAll(string(f.UserData), templates.PullFingerprint, b.facts.Certificates[c.Name].Fingerprint))
+		with["wrap"] = provision.Lit(map[string]any{"certificate": c.Name, "seconds": int(s.Deliver.Wrap.TTL / time.Second)})
+	case s.Certificate != "":
 		id := b.add(provision.Step{
 			ID: provision.StepID("keypair/" + s.Name), Kind: KeypairCreate, Needs: []provision.StepID{b.loginKey(s.Certificate)},
 			With: map[string]provision.Arg{"cloud": cloud, "name": provision.Lit(b.tag(s.Name)),
@@ -95,7 +102,7 @@ func (b *builder) server(s provision.Server) {
 	for _, slot := range s.Slots() {
 		delivered = append(delivered, b.slot(s, f, slot, with, needs)...)
 	}
-	if len(s.Open) > 0 && !s.KeepSSH && s.Certificate != "" {
+	if len(s.Open) > 0 && !s.KeepSSH && s.Certificate != "" && !s.Pulls() {
 		id := b.add(provision.Step{
 			ID: provision.StepID("close/" + s.Name), Kind: GroupClose,
 			Needs:  append(delivered, groupID(s)),
@@ -153,7 +160,10 @@ func (b *builder) slot(s provision.Server, f provision.ServerFacts, slot string,
 	b.addresses[s.Name] = append(b.addresses[s.Name], at)
 	var delivered []provision.StepID
 	before := []provision.StepID{id, at.v4.Step}
-	if s.Certificate != "" {
+	switch {
+	case s.Pulls():
+		before = append(before, b.pulled(s, slot, id))
+	case s.Certificate != "":
 		delivered = append(delivered, b.deliver(s, slot, id, at))
 		before = append(before, delivered...)
 	}

@@ -216,7 +216,11 @@ func TestPlansOfThePagesRun(t *testing.T) {
 			case arrange[name] == nil:
 				t.Fatal("nothing makes what this page speaks of")
 			}
-			b := newBenchOf(t, base+"\n"+fence(t, read(t, "docs", "secrets", name+".md"), "hcl"), "collector.dripstat.com", sandbox.Quota{}, nil)
+			base, own := base, fence(t, read(t, "docs", "secrets", name+".md"), "hcl")
+			if strings.Contains(own, "\nserver ") {
+				base = regexp.MustCompile(`(?ms)^server .*?^}\n`).ReplaceAllString(base, "")
+			}
+			b := newBenchOf(t, base+"\n"+own, "collector.dripstat.com", sandbox.Quota{}, nil)
 			arrange[name](t, b)
 			b.must(exitDone, "--region", "ORD", "--sandbox", "--yes", "--json")
 			if s := b.sourceOf("edge"); !strings.HasPrefix(s, "secrets.") {

@@ -76,7 +76,7 @@ func newBenchOf(t *testing.T, src, host string, quota sandbox.Quota, faults []st
 	t.Helper()
 	b := &bench{t: t, dir: t.TempDir()}
 	b.env = map[string]string{"FAILOVER_STATE_DIR": filepath.Join(b.dir, "state"), "TERM": "dumb",
-		"KEYSTORE_PASSWORD": "the-plan's-own-7f3a", "VAULT_ROLE_ID": "not yet", "VAULT_SECRET_ID": "not yet"} // a plan that names them is read before there is a Vault
+		"KEYSTORE_PASSWORD": "the-plan's-own-7f3a", "VAULT_ROLE_ID": "not yet", "VAULT_SECRET_ID": "not yet", "VAULT_ADDR": "https://not.yet"} // a plan that names them is read before there is a Vault
 	ca, err := sandbox.NewCA()
 	b.no(err)
 	chain, key, err := ca.Issue(host)
@@ -84,7 +84,7 @@ func newBenchOf(t *testing.T, src, host string, quota sandbox.Quota, faults []st
 	b.key, b.chain = bytes.Clone(key), bytes.Clone(chain)
 	id, err := agelib.GenerateX25519Identity()
 	b.no(err)
-	for name, text := range map[string]string{"failover.hcl": src, "ca.pem": string(ca.PEM()), "identity.txt": id.String() + "\n"} {
+	for name, text := range map[string]string{"failover.hcl": src, "ca.pem": string(ca.PEM()), "vault-ca.pem": string(ca.PEM()), "identity.txt": id.String() + "\n"} {
 		b.no(os.WriteFile(b.path(name), []byte(text), 0o600))
 	}
 	b.no(age.Add(b.path("secrets.age"), "edge", chain, key, []agelib.Recipient{id.Recipient()}, []agelib.Identity{id}))

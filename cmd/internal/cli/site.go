@@ -36,6 +36,7 @@ import (
 	"github.com/dripstat/failover/secrets/file"
 	"github.com/dripstat/failover/secrets/sops"
 	"github.com/dripstat/failover/secrets/vault"
+	"github.com/dripstat/failover/templates"
 )
 
 // site is everything that a plan names, for one region, ready to be spoken to. Making it dials nothing.
@@ -283,6 +284,7 @@ func (s *site) sources() preflight.Sources {
 			}
 			return c, err
 		},
+		Wrap: s.tryWrap,
 	}
 	for name, c := range s.clouds {
 		src.Inventory[name] = func(ctx context.Context, servers []provision.Server) (provision.Inventory, error) {
@@ -327,6 +329,7 @@ func (s *site) handlers(run provision.RunID) map[provision.Kind]engine.Handler {
 	for kind, h := range openstack.Handlers(s.clouds, s.keeper.Certificate) {
 		m[kind] = h
 	}
+	m[steps.ServerCreate] = &deliver.Wrapped{Create: m[steps.ServerCreate], Wrap: s.wrap, Spend: s.spend, Place: templates.PullToken}
 	return m
 }
 
