@@ -74,6 +74,9 @@ func (h *Wrapped) Do(ctx context.Context, s provision.Step, in provision.Values)
 		}
 		return h.Create.Do(ctx, s, plain)
 	}
+	if !strings.Contains(in.Text("user_data"), h.Place) {
+		return &provision.Error{What: "the user-data of this run has no place for a token", Hint: "it began with another version of failover: abandon it and start a new one", Class: provision.Final}
+	}
 	h.spend(ctx, s.ID, certificate) // of a request before that has come to nothing
 	token, err := h.Wrap(ctx, certificate, ttl)
 	if err != nil {
@@ -85,11 +88,8 @@ func (h *Wrapped) Do(ctx context.Context, s provision.Step, in provision.Values)
 	}
 	h.made[s.ID] = token
 	h.mu.Unlock()
-	text, err := filled(in.Text("user_data"), h.Place, token)
-	if err != nil {
-		return err
-	}
-	plain["user_data"] = text
+	// It becomes part of a text, as what the request is made of is one; it is spent before that is collected.
+	plain["user_data"] = strings.ReplaceAll(in.Text("user_data"), h.Place, string(token.Bytes()))
 	err = h.Create.Do(ctx, s, plain)
 	if err != nil && provision.ClassOf(err) != provision.Unknown { // there is no server
 		h.spend(ctx, s.ID, certificate)
@@ -109,12 +109,4 @@ func (h *Wrapped) spend(ctx context.Context, id provision.StepID, certificate st
 	defer token.Wipe()
 	fresh, err := h.Spend(ctx, certificate, token)
 	return fresh || err != nil // a Vault that does not answer proves nothing; the token ends by itself
-}
-
-// filled puts a token into user-data. It becomes part of a text, as what the request is made of is one; it is spent before that is collected.
-func filled(userData, place string, token secrets.Value) (string, error) {
-	if !strings.Contains(userData, place) {
-		return "", &provision.Error{What: "the user-data of this run has no place for a token", Hint: "it began with another version of failover: abandon it and start a new one", Class: provision.Final}
-	}
-	return strings.ReplaceAll(userData, place, string(token.Bytes())), nil
 }

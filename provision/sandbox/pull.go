@@ -114,7 +114,7 @@ func (m *machine) pullOnce(p *pullPlan) (alarm, failed, again string) {
 		case res.StatusCode == 400 || res.StatusCode == 403 || res.StatusCode == 404:
 			return strconv.Itoa(res.StatusCode), nil
 		case res.StatusCode != 200:
-			return "", fmt.Errorf("Vault at %s answers %d", address, res.StatusCode)
+			return "", fmt.Errorf("%s answers %d", address, res.StatusCode)
 		}
 		return "", json.Unmarshal(text, into)
 	}

@@ -42,7 +42,7 @@ var holders = map[string]any{
 	"secrets.LadderError": &secrets.LadderError{}, "secrets.Entry": &secrets.Entry{}, "acme.Store": &acme.Store{}, "provision.ACMEStore": &provision.ACMEStore{},
 	"provision.Etcd": &provision.Etcd{}, "provision.OpenStack": &provision.OpenStack{}, "provision.VaultLogin": &provision.VaultLogin{}, "provision.VaultStore": &provision.VaultStore{},
 	"provision.RFC2136": &provision.RFC2136{}, "provision.Delivery": &provision.Delivery{}, "provision.Plan": &provision.Plan{},
-	"deliver.File": &deliver.File{}, "deliver.Keeper": &deliver.Keeper{}, "deliver.Login": &deliver.Login{},
+	"deliver.File": &deliver.File{}, "deliver.Keeper": &deliver.Keeper{}, "deliver.Login": &deliver.Login{}, "deliver.Wrapped": &deliver.Wrapped{},
 	"etcd.Options": &etcd.Options{}, "vault.Login": &vault.Login{}, "vault.AppRole": &vault.AppRole{}, "vault.Userpass": &vault.Userpass{}, "vault.JWT": &vault.JWT{},
 }
 
