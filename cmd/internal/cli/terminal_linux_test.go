@@ -58,6 +58,15 @@ func (b *bench) terminal() (answer func(question, line string)) {
 				return
 			}
 		}
+		// Who asks for a passphrase shows the question first and turns the echo off a moment later; no person types in between.
+		for hidden := !strings.HasPrefix(question, "Passphrase"); !hidden; time.Sleep(time.Millisecond) {
+			var now syscall.Termios
+			if _, _, e := syscall.Syscall(syscall.SYS_IOCTL, tty.Fd(), syscall.TCGETS, uintptr(unsafe.Pointer(&now))); e != 0 {
+				b.t.Error(e)
+				return
+			}
+			hidden = now.Lflag&syscall.ECHO == 0
+		}
 		if _, err := fmt.Fprintln(master, line); err != nil {
 			b.t.Error(err)
 		}
