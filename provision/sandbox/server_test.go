@@ -125,7 +125,7 @@ func TestJumpHost(t *testing.T) {
 
 func TestConsoleGrows(t *testing.T) {
 	o := fast()
-	o.SSHDelay = 300 * time.Millisecond
+	o.Boot, o.SSHDelay = 1500*time.Millisecond, time.Second // a busy machine is to see what comes first
 	c := start(t, o)
 	cl := connect(t, c, "ORD")
 	s := cl.create(cl.opts("collector-1"), "")
