@@ -27,6 +27,8 @@ type Options struct {
 	Log        *slog.Logger  // debug lines: method, path, status, time; nil: none
 	// RoundTripper is below rate, repeats and timeouts, in the place of the network; for an imitation in memory.
 	RoundTripper http.RoundTripper
+	// Identity is how to log in where that is not keystone's v3; the configuration is not read then.
+	Identity *Identity
 	// Avoid names regions whose endpoints must not be called, whatever the catalog offers: the one being left.
 	Avoid []string
 }
