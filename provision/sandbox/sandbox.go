@@ -73,6 +73,9 @@ type Options struct {
 	// keep the clock from moving.
 	InMemory bool
 
+	// Rackspace makes it that company's first cloud.
+	Rackspace *Rackspace
+
 	single bool // for tests: behave as where only 127.0.0.1 exists
 	// TLS lets the APIs speak HTTPS, HTTP/2 too, as public clouds do; clients need CACert. Not with InMemory.
 	TLS bool
@@ -176,6 +179,8 @@ type Cloud struct {
 	appCred  struct{ id, name, secret string }
 	project  string // keystone's id of the one project
 	user     string // keystone's id of the one user
+	account  string // Rackspace's number of the one account
+	apiKey   string
 	tsig     struct{ name, secret string }
 
 	ctx    context.Context // ends at Close: what hangs, sleeps or serves stops with it
@@ -214,6 +219,9 @@ func Start(ctx context.Context, o Options) (*Cloud, error) {
 		project: hexID(), user: hexID(),
 		byHost: map[string]*service{}, faults: map[string]*faultState{}, light: make(chan struct{}),
 	}
+	if o.Rackspace != nil {
+		c.account, c.apiKey = "123456", secret()
+	}
 	c.appCred.id, c.appCred.name, c.appCred.secret = hexID(), "failover", secret()
 	c.tsig.name, c.tsig.secret = "failover.", tsigSecret()
 	c.ctx, c.cancel = context.WithCancel(context.Background())
@@ -244,7 +252,11 @@ func (c *Cloud) listen() error {
 		c.newService("designate", "", designateRoutes, designateError),
 	}
 	c.services = shared
-	for _, r := range c.opts.Regions {
+	regions := c.opts.Regions
+	if c.opts.Rackspace != nil {
+		c.services, regions = c.rackspaceServices(), nil
+	}
+	for _, r := range regions {
 		c.services = append(c.services,
 			c.newService("nova", r, novaRoutes, novaError),
 			c.newService("glance", r, glanceRoutes, glanceError),
