@@ -29,6 +29,9 @@ type Options struct {
 	RoundTripper http.RoundTripper
 	// Identity is how to log in where that is not keystone's v3; the configuration is not read then.
 	Identity *Identity
+	// Legacy says that it is Rackspace's first cloud: nova without microversions, availability zones and server groups,
+	// networks that are two well-known ids, no security groups at boot and no quota of the network service.
+	Legacy bool
 	// Avoid names regions whose endpoints must not be called, whatever the catalog offers: the one being left.
 	Avoid []string
 }
@@ -38,6 +41,7 @@ type Cloud struct {
 	name   string
 	region string
 	avoid  []string
+	legacy bool
 	set    settings
 	tr     *transport
 
@@ -71,7 +75,7 @@ func New(name string, cfg provision.OpenStack, region string, o Options) (*Cloud
 		return nil, provision.AsError("cloud."+name, err)
 	}
 	return &Cloud{
-		name: name, region: region, avoid: o.Avoid, set: set, tr: tr,
+		name: name, region: region, avoid: o.Avoid, legacy: o.Legacy, set: set, tr: tr,
 		watches: map[string]*watch{}, gone: map[string]bool{}, nets: map[string]string{}, groups: map[string]string{},
 		made: map[string]made{}, lists: map[string]nameList{}, silence: map[string]silence{},
 	}, nil

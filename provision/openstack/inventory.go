@@ -101,7 +101,11 @@ func (c *Cloud) Inventory(ctx context.Context, q Query) (provision.Inventory, er
 	})
 	r.compute(ctx, q)
 	r.images(ctx, q)
-	r.network(ctx, s.project)
+	if c.legacy {
+		r.legacyNetworks(ctx)
+	} else {
+		r.network(ctx, s.project)
+	}
 	r.wg.Wait()
 	r.inv.Unread = r.findings()
 	if err := ctx.Err(); errors.Is(err, context.Canceled) {
@@ -142,29 +146,31 @@ func (r *reader) compute(ctx context.Context, q Query) {
 		})
 		return func(i *provision.Inventory) { i.Flavors = list }, err
 	})
-	r.read(ctx, "zone", "availability zones", func(ctx context.Context) (func(*provision.Inventory), error) {
-		s, err := c.service(ctx, "compute")
-		if err != nil {
-			return nil, err
-		}
-		var got struct {
-			Zones []struct {
-				Name  string `json:"zoneName"`
-				State struct {
-					Available bool `json:"available"`
-				} `json:"zoneState"`
-			} `json:"availabilityZoneInfo"`
-		}
-		err = s.get(ctx, "list availability zones", s.url("os-availability-zone"), &got)
-		return func(i *provision.Inventory) {
-			i.Zones = []string{}
-			for _, z := range got.Zones {
-				if z.State.Available && z.Name != "internal" {
-					i.Zones = append(i.Zones, z.Name)
-				}
+	if !c.legacy {
+		r.read(ctx, "zone", "availability zones", func(ctx context.Context) (func(*provision.Inventory), error) {
+			s, err := c.service(ctx, "compute")
+			if err != nil {
+				return nil, err
 			}
-		}, err
-	})
+			var got struct {
+				Zones []struct {
+					Name  string `json:"zoneName"`
+					State struct {
+						Available bool `json:"available"`
+					} `json:"zoneState"`
+				} `json:"availabilityZoneInfo"`
+			}
+			err = s.get(ctx, "list availability zones", s.url("os-availability-zone"), &got)
+			return func(i *provision.Inventory) {
+				i.Zones = []string{}
+				for _, z := range got.Zones {
+					if z.State.Available && z.Name != "internal" {
+						i.Zones = append(i.Zones, z.Name)
+					}
+				}
+			}, err
+		})
+	}
 	r.read(ctx, "quota", "compute quotas", func(ctx context.Context) (func(*provision.Inventory), error) {
 		s, err := c.service(ctx, "compute")
 		if err != nil {
@@ -212,19 +218,21 @@ func (r *reader) compute(ctx context.Context, q Query) {
 			i.Quotas["keypairs used"] = provision.Quota{Used: len(names)} // folded in by usage
 		}, err
 	})
-	r.read(ctx, "quota", "server groups", func(ctx context.Context) (func(*provision.Inventory), error) {
-		list, err := c.listServerGroups(ctx)
-		names := map[string]bool{}
-		for _, g := range list {
-			names[g.Name] = true
-		}
-		return func(i *provision.Inventory) {
-			c.saw(ServerGroupCreate, r.at, names)
+	if !c.legacy {
+		r.read(ctx, "quota", "server groups", func(ctx context.Context) (func(*provision.Inventory), error) {
+			list, err := c.listServerGroups(ctx)
+			names := map[string]bool{}
 			for _, g := range list {
-				i.ServerGroups = append(i.ServerGroups, provision.NamedID{ID: g.ID, Name: g.Name})
+				names[g.Name] = true
 			}
-		}, err
-	})
+			return func(i *provision.Inventory) {
+				c.saw(ServerGroupCreate, r.at, names)
+				for _, g := range list {
+					i.ServerGroups = append(i.ServerGroups, provision.NamedID{ID: g.ID, Name: g.Name})
+				}
+			}, err
+		})
+	}
 	r.read(ctx, "server", "servers of this service", func(ctx context.Context) (func(*provision.Inventory), error) {
 		var list []server
 		err := c.hopeful(ctx, mvTags, func(s service, minor int) (err error) {

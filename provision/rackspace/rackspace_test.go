@@ -37,7 +37,7 @@ func key(c *sandbox.Cloud) rackspace.Credentials {
 // cloud is a region as failover sees it, logged in to with these credentials.
 func cloud(t *testing.T, c rackspace.Credentials, region string) *openstack.Cloud {
 	t.Helper()
-	x, err := openstack.New("rax", provision.OpenStack{}, region, openstack.Options{Identity: &openstack.Identity{Name: "the identity service", Version: "v2.0",
+	x, err := openstack.New("rax", provision.OpenStack{}, region, openstack.Options{Legacy: true, Identity: &openstack.Identity{Name: "the identity service", Version: "v2.0",
 		Source: c.Source, Check: "username and api_key", URLs: c.URLs, Login: c.Login, Catalog: c.Catalog}})
 	if err != nil {
 		t.Fatal(err)
@@ -122,6 +122,32 @@ func TestTokenEnds(t *testing.T) {
 	}
 	if logins != 2 {
 		t.Errorf("%d logins", logins)
+	}
+}
+
+// What is read before a run: nothing that the cloud does not have is asked for, and nothing is missed.
+func TestInventory(t *testing.T) {
+	box := start(t, sandbox.Options{})
+	x := cloud(t, key(box), "ORD")
+	inv, err := x.Inventory(t.Context(), openstack.Query{Service: "shop", Servers: []provision.Server{{Name: "web", Image: provision.ImageWant{Name: "debian-12"}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range inv.Unread {
+		t.Errorf("not read: %+v", f)
+	}
+	if len(inv.Flavors) == 0 || len(inv.Images["web"]) != 1 || inv.Quotas["instances"].Limit == 0 {
+		t.Errorf("%+v", inv)
+	}
+	for _, want := range []string{"public", "PublicNet", "private", "ServiceNet"} {
+		if !slices.ContainsFunc(inv.Networks, func(n provision.Network) bool { return n.Name == want }) {
+			t.Errorf("no network %s", want)
+		}
+	}
+	for _, r := range box.Requests() {
+		if r.Status >= 400 {
+			t.Errorf("%s %s was answered %d", r.Method, r.Path, r.Status)
+		}
 	}
 }
 

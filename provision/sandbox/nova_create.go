@@ -291,6 +291,9 @@ func (k *call) networks(raw json.RawMessage) (nets []novaNet, status int, val an
 		status, val = k.malformed()
 		return
 	}
+	if c.opts.Rackspace != nil {
+		nets = c.legacyNets(k.region, nets)
+	}
 	if len(nets) == 0 {
 		// Without a choice nova takes the only network there is; here are always two.
 		status, val = k.err(409, "Multiple possible networks found, use a Network ID to be more specific.")

@@ -40,8 +40,34 @@ func legacyRoutes() []route {
 		}
 		list = append(list, r)
 	}
-	return list
+	return append(list, on("GET /v2/{tenant}/os-networksv2", func(*call) (int, any) {
+		return 200, obj{"networks": []obj{{"id": publicNet, "label": "public"}, {"id": serviceNet, "label": "private"}}}
+	}))
 }
+
+// legacyNets puts the region's own networks in the place of the two ids that are the same everywhere; both are what a
+// server gets where none is named.
+// https://docs.rackspace.com/docs/cloud-servers/api-operations/servers/create-a-server
+func (c *Cloud) legacyNets(region string, nets []novaNet) []novaNet {
+	if len(nets) == 0 {
+		nets = []novaNet{{UUID: publicNet}, {UUID: serviceNet}}
+	}
+	names := map[string]string{publicNet: "public", serviceNet: "private"}
+	for i, n := range nets {
+		for _, have := range c.networks {
+			if have.region == region && have.name == names[n.UUID] {
+				nets[i].UUID = have.id
+			}
+		}
+	}
+	return nets
+}
+
+// Networks of every account.
+const (
+	publicNet  = "00000000-0000-0000-0000-000000000000"
+	serviceNet = "11111111-1111-1111-1111-111111111111"
+)
 
 func newer(path []string) bool {
 	switch path[0] {
