@@ -153,6 +153,11 @@ func (c *Cloud) KeyManager(ctx context.Context) (*gophercloud.ServiceClient, err
 	return c.anywhere(ctx, "key-manager", "key manager", "v1/")
 }
 
+// CloudDNS gives a client for Rackspace's DNS service, which belongs to no region.
+func (c *Cloud) CloudDNS(ctx context.Context) (*gophercloud.ServiceClient, error) {
+	return c.anywhere(ctx, "rax:dns", "Cloud DNS", "")
+}
+
 // anywhere gives a client for a service that may be another region's.
 func (c *Cloud) anywhere(ctx context.Context, service, called, version string) (*gophercloud.ServiceClient, error) {
 	s, err := c.session.get(ctx, c.login)

@@ -9,11 +9,15 @@ import "time"
 type Rackspace struct {
 	// Offset writes times as "-06:00" where the others end in Z: the documents show both.
 	Offset bool
+	// Old writes ids of Cloud DNS as numbers, as before its release 1.0.35; else they are texts.
+	Old bool
+	// Quick ends jobs of Cloud DNS in the very answer that begins them, as it may since then.
+	Quick bool
 }
 
 // rackspaceServices are the APIs of that cloud.
 func (c *Cloud) rackspaceServices() []*service {
-	list := []*service{c.newService("identity", "", identityRoutes, identityError)}
+	list := []*service{c.newService("identity", "", identityRoutes, identityError), c.newService("clouddns", "", cloudDNSRoutes, cloudDNSError)}
 	for _, r := range c.opts.Regions {
 		list = append(list,
 			c.newService("nova", r, legacyRoutes(), novaError),
@@ -154,6 +158,7 @@ func identityLogin(k *call) (int, any) {
 func (c *Cloud) rackspaceEntries() []obj {
 	list := []obj{{"name": "cloudServers", "type": "compute", "endpoints": []obj{{"tenantId": c.account, "publicURL": c.url("identity", "") + "/v1.0/" + c.account,
 		"versionId": "1.0", "versionInfo": c.url("identity", "") + "/v1.0", "versionList": c.url("identity", "") + "/"}}}}
+	list = append(list, obj{"name": "cloudDNS", "type": "rax:dns", "endpoints": []obj{{"tenantId": c.account, "publicURL": c.url("clouddns", "") + "/v1.0/" + c.account}}})
 	for _, e := range []struct{ name, kind, service, path string }{
 		{"cloudServersOpenStack", "compute", "nova", "/v2/" + c.account},
 		{"cloudImages", "image", "glance", "/v2"},
