@@ -143,8 +143,8 @@ func TestHalfway(t *testing.T) {
 		ours bool
 	}{
 		{[]string{"198.51.100.7", "192.0.2.2"}, true},
-		{[]string{"192.0.2.1"}, false},                              // somebody took a dead server out
-		{[]string{"198.51.100.7", "203.0.113.66"}, false},           // somebody put another in
+		{[]string{"192.0.2.1"}, false},                             // somebody took a dead server out
+		{[]string{"198.51.100.7", "203.0.113.66"}, false},          // somebody put another in
 		{[]string{"192.0.2.1", "192.0.2.2", "198.51.100.7"}, true}, // added, not taken yet
 	} {
 		_, z := open(t, sandbox.Rackspace{}, record(set(300, tt.have...)))
