@@ -113,6 +113,8 @@ func TestForeignPackagesStayWhereTheyBelong(t *testing.T) {
 		"github.com/libdns/":                  {"provision/dns/libdns"},
 		"github.com/openbao/openbao/api":      {"secrets/vault"},
 		"filippo.io/age":                      {"secrets/age", "cmd/internal/cli"},
+		"github.com/mholt/acmez":              {"secrets/acme"},
+		"github.com/letsencrypt/pebble":       {"secrets/acme/acmetest"},
 	}
 	used := map[string]bool{}
 	for from, p := range list(t) {

@@ -111,6 +111,26 @@ type CertificateFacts struct {
 	Names       []string
 	NotAfter    time.Time
 	Source      string // "secrets.sealed"
+	// Issue says how it is made by the run; nil where it is there already. The fields above but Names and Source are then
+	// empty.
+	Issue *IssueFacts
+}
+
+// IssueFacts say how a certificate is made that is nowhere yet.
+type IssueFacts struct {
+	Store, Path string // the secrets block, and where in what it seals
+	By          string // who issues, for people
+	Sealed      string // the file that it is sealed into, as the plan names it
+	Why         string // what is wrong with the one that is kept; empty where there is none
+	Challenges  []Challenge
+}
+
+// Challenge is where an authority looks for the proof that a name is ours.
+type Challenge struct {
+	For         string   // what it asks for: "_acme-challenge.www.shop.test."
+	Zone        string   // the dns block
+	Name        string   // the TXT set: For, or what For is an alias of
+	NameServers []string // that answer, host:port
 }
 
 // RRset is a record set: all records of one name and type.

@@ -31,6 +31,7 @@ type Place struct {
 	Source      string     `json:"source"`             // "secrets.sealed"
 	Region      string     `json:"region,omitempty"`   // where the place is another one in each region
 	Works       bool       `json:"works"`              // a run would be content with what it gives
+	Issue       bool       `json:"issue,omitempty"`    // it keeps none that will do, and would have one issued during a run
 	Findings    []Finding  `json:"findings,omitempty"` // why not, and what there is to say beside
 	NotAfter    *time.Time `json:"not_after,omitempty"`
 	Fingerprint string     `json:"fingerprint,omitempty"` // SHA-256 of the leaf, hex

@@ -98,12 +98,39 @@ type SecretStore struct {
 	Vault *VaultStore
 	// Barbican is OpenStack's key manager.
 	Barbican *BarbicanStore
+	// ACME is an authority that issues.
+	ACME *ACMEStore
 }
 
 // AgeStore is a bundle sealed with age.
 type AgeStore struct {
-	File     string // path of the bundle
-	Identity string // path of an identity file; empty: FAILOVER_AGE_IDENTITY, then the terminal
+	File       string   // path of the bundle
+	Identity   string   // path of an identity file; empty: FAILOVER_AGE_IDENTITY, then the terminal
+	Recipients []string // for whom it is made where there is none yet; none: Identity
+}
+
+// ACMEStore is a directory of ACME (RFC 8555) that issues by DNS-01, and where the result is sealed.
+type ACMEStore struct {
+	Directory string // URL
+	Email     string
+	CA        string // path of a PEM file, of the directory's own TLS
+	Seal      string // secrets block (age)
+	KeyType   string // p256, p384, rsa2048, rsa3072, rsa4096
+	Chain     string // common name of the root to prefer
+	Renew     time.Duration
+	KID       string // of an external account
+	HMAC      secrets.Value
+}
+
+// VaultPKI is a PKI engine of a Vault that issues, and where the result is sealed.
+type VaultPKI struct {
+	Mount   string
+	Role    string
+	TTL     time.Duration // 0: the role's
+	Issue   bool          // Vault makes the key; else it signs a request for one that is made here
+	KeyType string        // as of ACMEStore; empty: what the role wants
+	Seal    string        // secrets block (age)
+	Renew   time.Duration
 }
 
 // ExecStore is commands that print certificates. {path} in a word is the path that a certificate has there.
@@ -152,6 +179,7 @@ type VaultStore struct {
 	ChainField []string
 	KeyField   string
 	Login      VaultLogin
+	PKI        *VaultPKI // issue instead of reading
 }
 
 // VaultLogin is how Vault is logged in to. Method is the block's name; empty: Token, else the environment's.
@@ -174,8 +202,9 @@ type Certificate struct {
 	Names   []string      // DNS names that it must cover
 	CA      string        // PEM text of extra roots that clients of this service trust; empty: the system's alone
 	Warn    time.Duration
-	Persist bool   // on a disk of the server, not in /run
-	Reload  string // systemd unit to reload once it is there; empty: failover-proxy.service for tls-proxy, none otherwise
+	Persist bool     // on a disk of the server, not in /run
+	Reload  string   // systemd unit to reload once it is there; empty: failover-proxy.service for tls-proxy, none otherwise
+	Command []string // to run on the server once it is there, instead of Reload
 }
 
 // Server is one block: Count servers that are alike.
@@ -203,6 +232,7 @@ type Server struct {
 	UserData       string            // raw, instead of a template
 	Vars           map[string]string // of the template
 	Certificate    string            // name, or empty
+	Deliver        *Delivery         // where it ends, as far as the plan says; nil: the certificate's own words, see Delivery
 	SSH            SSH
 	Ready          *Ready
 	Timeout        time.Duration // from create to ACTIVE, of one attempt

@@ -313,7 +313,7 @@ type Graph struct {
 	Service string `json:"service"`
 	Region  string `json:"region"`
 	Home    string `json:"home,omitempty"`
-	Purpose string `json:"purpose"` // "failover", "abandon", "back"
+	Purpose string `json:"purpose"` // "failover", "abandon", "back", "deliver"
 	Of      RunID  `json:"of,omitempty"`
 	Steps   []Step `json:"steps"`
 }

@@ -35,7 +35,9 @@ type Error struct {
 	Hint string
 	// Away says that nothing is known of the certificate by this: it may be had elsewhere.
 	Away bool
-	Err  error
+	// After is how long whoever answered wants to be left alone before the same is asked again; 0: it did not say.
+	After time.Duration
+	Err   error
 }
 
 // Error gives one line, without the hint.
@@ -86,12 +88,17 @@ func HintOf(err error) string {
 type Rung struct {
 	Ref     Ref
 	Backend Backend
+	Names   []string // that the certificate must cover; an Issuer is asked for them
+	Kept    bool     // what is kept alone: an Issuer is not asked whether it would issue
+	// Ask asks a person for the passphrase of a key that is encrypted; nil: there is nobody to ask.
+	Ask func(ctx context.Context, question string) (Value, error)
 }
 
-// Tried is what came of one rung: a certificate or an error.
+// Tried is what came of one rung: a certificate, an offer to issue one, or an error.
 type Tried struct {
 	Ref         Ref
-	Certificate *Certificate
+	Certificate *Certificate // nil where there is an Offer
+	Offer       *Offer
 	Err         error
 	Remarks     []Remark
 }
@@ -154,7 +161,7 @@ const patience = 6 * time.Second
 func Climb(ctx context.Context, rungs []Rung, pinned string) (Got, error) {
 	var tried []Tried
 	for i, r := range rungs {
-		t := r.Try(ctx, i < len(rungs)-1)
+		t := r.try(ctx, i < len(rungs)-1, pinned == "") // what a run began with is not issued again
 		if t.Err == nil && pinned != "" && t.Certificate.Fingerprint() != pinned {
 			c := t.Certificate
 			t = Tried{Ref: r.Ref, Err: &Error{What: fmt.Sprintf("it holds another certificate than the one that this run began with (SHA-256 %.16s…, expires %s; wanted %.16s…)",
@@ -176,8 +183,11 @@ func Climb(ctx context.Context, rungs []Rung, pinned string) (Got, error) {
 	return Got{}, &LadderError{tried}
 }
 
-// Try asks one rung. impatient bounds it: there is another one to ask.
-func (r Rung) Try(ctx context.Context, impatient bool) Tried {
+// Try asks one rung: for what it keeps, and of an Issuer that keeps nothing of use, whether it would issue. impatient
+// bounds it: there is another one to ask.
+func (r Rung) Try(ctx context.Context, impatient bool) Tried { return r.try(ctx, impatient, true) }
+
+func (r Rung) try(ctx context.Context, impatient, offers bool) Tried {
 	t := Tried{Ref: r.Ref}
 	limit := ctx
 	if impatient {
@@ -186,11 +196,22 @@ func (r Rung) Try(ctx context.Context, impatient bool) Tried {
 		defer cancel()
 	}
 	t.Certificate, t.Err = r.Backend.Certificate(limit, r.Ref.Path)
-	if t.Err != nil && limit.Err() != nil && ctx.Err() == nil {
-		t.Err = &Error{Away: true, What: fmt.Sprintf("no answer within %s", patience), Err: t.Err}
+	late := func() {
+		if t.Err != nil && limit.Err() != nil && ctx.Err() == nil {
+			t.Err = &Error{Away: true, What: fmt.Sprintf("no answer within %s", patience), Err: t.Err}
+		}
+	}
+	late()
+	var locked *LockedError
+	if errors.As(t.Err, &locked) && r.Ask != nil {
+		t.Certificate, t.Err = locked.Open(ctx, "secrets."+r.Ref.Store, r.Ask) // a person is not hurried as a place is
 	}
 	if m, ok := r.Backend.(Remarker); ok && t.Err == nil {
 		t.Remarks = m.Remarks(r.Ref.Path)
+	}
+	if issuer, ok := r.Backend.(Issuer); ok && offers && !r.Kept {
+		t.ask(limit, issuer, r)
+		late()
 	}
 	return t
 }

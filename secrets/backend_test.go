@@ -54,7 +54,7 @@ func TestClimb(t *testing.T) {
 	wrong := errors.New("the private key does not belong to the certificate")
 	rungs := func(ks ...kept) (out []Rung) {
 		for i, k := range ks {
-			out = append(out, Rung{Ref{Store: fmt.Sprintf("s%d", i), Path: "edge"}, k})
+			out = append(out, Rung{Ref: Ref{Store: fmt.Sprintf("s%d", i), Path: "edge"}, Backend: k})
 		}
 		return out
 	}

@@ -31,6 +31,7 @@ type Certificate struct {
 func ParseCertificate(chainPEM, keyPEM []byte) (*Certificate, error) {
 	var certs []*x509.Certificate
 	var keyBlock []byte
+	locked, other := false, ""
 	for _, in := range [][]byte{chainPEM, keyPEM} {
 		for {
 			var b *pem.Block
@@ -44,24 +45,47 @@ func ParseCertificate(chainPEM, keyPEM []byte) (*Certificate, error) {
 					return nil, fmt.Errorf("a CERTIFICATE block does not parse: %w", err)
 				}
 				certs = append(certs, c)
-			case b.Type == "ENCRYPTED PRIVATE KEY" || b.Headers["DEK-Info"] != "":
-				return nil, errors.New("the private key is encrypted with a passphrase of its own: decrypt it first (openssl pkey -in KEY -out PLAIN), then seal the plain key")
 			case strings.HasSuffix(b.Type, "PRIVATE KEY"):
 				if keyBlock != nil {
-					return nil, errors.New("there is more than one private key")
+					clear(keyBlock)
+					clear(b.Bytes)
+					return nil, errors.New("there is more than one private key: keep the one that belongs to the certificate")
 				}
+				locked = b.Type == "ENCRYPTED PRIVATE KEY" || b.Headers["DEK-Info"] != ""
 				keyBlock = pem.EncodeToMemory(b)
 				clear(b.Bytes)
+			default:
+				other = b.Type
 			}
 		}
 	}
 	if len(certs) == 0 {
-		return nil, errors.New("there is no CERTIFICATE block in it (PEM is expected)")
+		clear(keyBlock)
+		switch other {
+		case "":
+			return nil, errors.New("there is no CERTIFICATE block in it (PEM is expected)")
+		case "CERTIFICATE REQUEST", "NEW CERTIFICATE REQUEST":
+			return nil, errors.New("there is a CERTIFICATE REQUEST in it and no CERTIFICATE: it is what was sent to the authority, not what came back")
+		}
+		return nil, fmt.Errorf("there is no CERTIFICATE block in it, but a %.40q", other)
 	}
 	if keyBlock == nil {
 		return nil, errors.New("there is no PRIVATE KEY block in it (PEM is expected)")
 	}
-	c := &Certificate{key: NewValue(keyBlock)}
+	if locked {
+		return nil, &LockedError{certs: certs, key: NewValue(keyBlock)}
+	}
+	return assemble(certs, NewValue(keyBlock))
+}
+
+// assemble puts a chain and the key of its leaf together. It takes ownership of the key, which it wipes where it fails.
+func assemble(certs []*x509.Certificate, key Value) (made *Certificate, err error) {
+	defer func() {
+		if err != nil {
+			key.Wipe()
+		}
+	}()
+	c := &Certificate{key: key}
 	signer, err := c.signer()
 	if err != nil {
 		return nil, err
@@ -73,11 +97,22 @@ func ParseCertificate(chainPEM, keyPEM []byte) (*Certificate, error) {
 			break
 		}
 	}
+	if c.Leaf == nil && len(certs) > 1 {
+		return nil, fmt.Errorf("the private key does not belong to any of the %d certificates (the first is %s)", len(certs), certs[0].Subject)
+	}
 	if c.Leaf == nil {
 		return nil, fmt.Errorf("the private key does not belong to the certificate (%s)", certs[0].Subject)
 	}
 	c.Chain = order(c.Leaf, certs)
 	return c, nil
+}
+
+// signed reports whether a certificate's key made another one's signature. That of SHA-1 is not looked at: Go refuses to, and
+// Inspect says so.
+func signed(by, x *x509.Certificate) bool {
+	err := x.CheckSignatureFrom(by)
+	var weak x509.InsecureAlgorithmError
+	return err == nil || errors.As(err, &weak)
 }
 
 // order puts the issuers behind the leaf, nearest first; certificates that sign nothing here are left out.
@@ -86,7 +121,7 @@ func order(leaf *x509.Certificate, rest []*x509.Certificate) []*x509.Certificate
 	for at := leaf; ; {
 		i := 0
 		for ; i < len(rest); i++ {
-			if bytes.Equal(rest[i].RawSubject, at.RawIssuer) && at.CheckSignatureFrom(rest[i]) == nil && !rest[i].Equal(at) {
+			if bytes.Equal(rest[i].RawSubject, at.RawIssuer) && signed(rest[i], at) && !rest[i].Equal(at) {
 				break
 			}
 		}
@@ -98,6 +133,9 @@ func order(leaf *x509.Certificate, rest []*x509.Certificate) []*x509.Certificate
 		rest = append(rest[:i:i], rest[i+1:]...)
 	}
 }
+
+// errKey says that a key does not parse.
+var errKey = errors.New("the private key does not parse")
 
 func (c *Certificate) signer() (crypto.Signer, error) {
 	b, _ := pem.Decode(c.key.Bytes())
@@ -113,7 +151,7 @@ func (c *Certificate) signer() (crypto.Signer, error) {
 	}
 	clear(b.Bytes)
 	if err != nil {
-		return nil, errors.New("the private key does not parse") // x509's message may quote the key
+		return nil, errKey // x509's message may quote the key
 	}
 	s, ok := k.(crypto.Signer)
 	if !ok {
@@ -149,6 +187,15 @@ func (c *Certificate) Bundle() Value {
 		out = append(out, b...)
 	}
 	return NewValue(append(out, c.key.Bytes()...))
+}
+
+// ChainPEM gives the chain, leaf first, without the key.
+func (c *Certificate) ChainPEM() []byte {
+	var out bytes.Buffer
+	for _, x := range c.Chain {
+		_ = pem.Encode(&out, &pem.Block{Type: "CERTIFICATE", Bytes: x.Raw}) // a Buffer takes everything
+	}
+	return out.Bytes()
 }
 
 // Key gives the private key, PEM.
@@ -188,7 +235,7 @@ func (c *Certificate) Inspect(names []string, roots *x509.CertPool, now time.Tim
 	}
 	for _, n := range names {
 		if err := c.Leaf.VerifyHostname(n); err != nil {
-			fatal("does not cover %s; it covers %s", n, strings.Join(c.Leaf.DNSNames, ", "))
+			fatal("does not cover %s; %s", n, coverage(c.Leaf, n))
 		}
 	}
 	switch k := c.Leaf.PublicKey.(type) {
@@ -203,7 +250,8 @@ func (c *Certificate) Inspect(names []string, roots *x509.CertPool, now time.Tim
 	for _, x := range c.Chain {
 		if x.SignatureAlgorithm == x509.SHA1WithRSA || x.SignatureAlgorithm == x509.ECDSAWithSHA1 {
 			if !bytes.Equal(x.RawIssuer, x.RawSubject) { // a root's own signature is not checked by anyone
-				fatal("has a SHA-1 signature (%s)", x.Subject)
+				fatal("has a SHA-1 signature (%s), which clients refuse: have it issued anew", x.Subject)
+				return ps // nothing verifies what it signs, and that is no other mistake
 			}
 		}
 	}
@@ -225,6 +273,25 @@ func (c *Certificate) Inspect(names []string, roots *x509.CertPool, now time.Tim
 		}
 	}
 	return ps
+}
+
+// coverage says what a certificate covers, and why a wildcard that seems to does not.
+func coverage(leaf *x509.Certificate, name string) string {
+	covers := "it covers " + strings.Join(leaf.DNSNames, ", ")
+	if len(leaf.DNSNames) == 0 {
+		return fmt.Sprintf("it names no DNS name at all (its subject, %s, counts for no client)", leaf.Subject)
+	}
+	for _, w := range leaf.DNSNames {
+		parent, ok := strings.CutPrefix(strings.ToLower(w), "*.")
+		switch n := strings.ToLower(name); {
+		case !ok:
+		case n == parent:
+			return covers + fmt.Sprintf(" (%s does not stand for %s itself)", w, parent)
+		case strings.HasSuffix(n, "."+parent):
+			return covers + fmt.Sprintf(" (the * of %s stands for one label, not for %s)", w, strings.TrimSuffix(n, "."+parent))
+		}
+	}
+	return covers
 }
 
 // Roots gives the system's roots with the PEM certificates of ca added; nil, which means the system's, for no ca.

@@ -97,6 +97,8 @@ func TestParseCertificate(t *testing.T) {
 	}
 	ec := pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: sec1})
 	encrypted := pem.EncodeToMemory(&pem.Block{Type: "ENCRYPTED PRIVATE KEY", Bytes: []byte("x")})
+	request := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: []byte("x")})
+	public := pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: []byte("x")})
 	legacy := pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Headers: map[string]string{"Proc-Type": "4,ENCRYPTED", "DEK-Info": "AES-256-CBC,00"}, Bytes: []byte("x")})
 	full := cat(site.pem(), middle.pem(), root.pem())
 	for name, c := range map[string]struct {
@@ -104,24 +106,28 @@ func TestParseCertificate(t *testing.T) {
 		want       string // of the error
 		subjects   string
 	}{
-		"chain and key":     {cat(site.pem(), middle.pem()), key, "", "site middle"},
-		"all in one":        {cat(key, full), nil, "", "site middle root"},
-		"key first":         {key, full, "", "site middle root"},
-		"wrong order":       {cat(root.pem(), middle.pem(), site.pem()), key, "", "site middle root"},
-		"leaf alone":        {site.pem(), key, "", "site"},
-		"a stray one":       {cat(site.pem(), other.pem(), middle.pem()), key, "", "site middle"},
-		"words around":      {cat([]byte("subject=site\n"), site.pem(), []byte("\nend")), key, "", "site"},
-		"SEC 1 key":         {site.pem(), ec, "", "site"},
-		"wrong key":         {site.pem(), other.keyPEM(t), "does not belong", ""},
-		"no certificate":    {nil, key, "no CERTIFICATE", ""},
-		"no key":            {full, nil, "no PRIVATE KEY", ""},
-		"two keys":          {cat(site.pem(), key), other.keyPEM(t), "more than one private key", ""},
-		"encrypted":         {site.pem(), encrypted, "encrypted with a passphrase", ""},
-		"encrypted, legacy": {site.pem(), legacy, "encrypted with a passphrase", ""},
-		"broken key":        {site.pem(), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: []byte("canary-in-key")}), "does not parse", ""},
-		"broken cert":       {pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: []byte("x")}), key, "does not parse", ""},
-		"nothing":           {nil, nil, "no CERTIFICATE", ""},
-		"DER":               {site.cert.Raw, key, "PEM is expected", ""},
+		"chain and key":        {cat(site.pem(), middle.pem()), key, "", "site middle"},
+		"all in one":           {cat(key, full), nil, "", "site middle root"},
+		"key first":            {key, full, "", "site middle root"},
+		"wrong order":          {cat(root.pem(), middle.pem(), site.pem()), key, "", "site middle root"},
+		"leaf alone":           {site.pem(), key, "", "site"},
+		"a stray one":          {cat(site.pem(), other.pem(), middle.pem()), key, "", "site middle"},
+		"words around":         {cat([]byte("subject=site\n"), site.pem(), []byte("\nend")), key, "", "site"},
+		"SEC 1 key":            {site.pem(), ec, "", "site"},
+		"wrong key":            {site.pem(), other.keyPEM(t), "does not belong", ""},
+		"no certificate":       {nil, key, "no CERTIFICATE", ""},
+		"no key":               {full, nil, "no PRIVATE KEY", ""},
+		"wrong key for all":    {cat(middle.pem(), root.pem()), key, "does not belong to any of the 2 certificates", ""},
+		"a request":            {request, key, "what was sent to the authority", ""},
+		"a public key":         {public, key, `no CERTIFICATE block in it, but a "PUBLIC KEY"`, ""},
+		"two keys, one locked": {cat(site.pem(), key), encrypted, "more than one private key", ""},
+		"two keys":             {cat(site.pem(), key), other.keyPEM(t), "more than one private key", ""},
+		"encrypted":            {site.pem(), encrypted, "encrypted with a passphrase", ""},
+		"encrypted, legacy":    {site.pem(), legacy, "encrypted with a passphrase", ""},
+		"broken key":           {site.pem(), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: []byte("canary-in-key")}), "does not parse", ""},
+		"broken cert":          {pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: []byte("x")}), key, "does not parse", ""},
+		"nothing":              {nil, nil, "no CERTIFICATE", ""},
+		"DER":                  {site.cert.Raw, key, "PEM is expected", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := parse(c.chain, c.key)

@@ -24,11 +24,13 @@ type Input struct {
 	Service, Region, Server, Hostname string
 
 	Certificate     string // name in the plan, or ""
-	CertificatePath string // where it will be put; empty: CertificatePath(Certificate, false)
-	Health          string // path of the ready URL
-	Port            int    // of the ready URL; 0: 443
-	LoginUser       string
-	Vars            map[string]string
+	CertificatePath string // where it will be put: a file or a folder; empty: CertificatePath(Certificate, false)
+	// CertificateShared says that others than root are to reach it: its folder may then be passed through.
+	CertificateShared bool
+	Health            string // path of the ready URL
+	Port              int    // of the ready URL; 0: 443
+	LoginUser         string
+	Vars              map[string]string
 }
 
 // CertificatePath is where a certificate lands on a server: in memory, or on a disk that outlives a reboot.
@@ -47,6 +49,8 @@ type view struct {
 	Proxy            bool
 	CertificateDir   string
 	CertificateInRun bool
+	// CertificateDirMode lets others pass through the folder, not list it; the files' own modes guard what is in them.
+	CertificateDirMode string
 
 	Setup, Command, ServiceUser string
 	Packages                    []string
@@ -175,8 +179,14 @@ func newView(name string, in Input) (view, error) {
 		if !plainPath(v.CertificatePath) {
 			return v, fmt.Errorf("the certificate's path %q may hold letters, digits and / . _ - only", v.CertificatePath)
 		}
-		v.CertificateDir = path.Dir(v.CertificatePath)
 		v.CertificateInRun = strings.HasPrefix(v.CertificatePath, "/run/failover/")
+		if v.CertificateInRun || strings.HasPrefix(v.CertificatePath, "/etc/failover/") {
+			v.CertificateDir = path.Dir(v.CertificatePath) // another folder is not ours to give a mode
+		}
+		v.CertificateDirMode = "0700"
+		if v.CertificateShared {
+			v.CertificateDirMode = "0711"
+		}
 	}
 	for _, w := range []string{in.Service, in.Region, in.Server} {
 		if !plainPath("/" + w) {

@@ -49,8 +49,8 @@ func login(t *testing.T) *Login {
 	return l
 }
 
-// shell runs commands in the real shell of this machine, below dir in place of /; sudo is granted or not.
-func shell(t *testing.T, uid string, sudo bool) func(string, io.Reader, io.Writer) int {
+// realShell runs commands in the real shell of this machine, below dir in place of /; sudo is granted or not.
+func realShell(t *testing.T, uid string, sudo bool) func(string, io.Reader, io.Writer) int {
 	return func(command string, stdin io.Reader, out io.Writer) int {
 		if command == "id -u" {
 			_, _ = fmt.Fprintln(out, uid)
@@ -73,6 +73,9 @@ func shell(t *testing.T, uid string, sudo bool) func(string, io.Reader, io.Write
 	}
 }
 
+// one is a layout of one file.
+func one(content string) []File { return []File{{Content: secrets.NewValue([]byte(content))}} }
+
 func dialer(s *server) Dial {
 	return func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, "tcp", s.ln.Addr().String())
@@ -84,10 +87,13 @@ func target(s *server, path string) Target {
 		Owner: fmt.Sprintf("%d:%d", os.Getuid(), os.Getgid())}
 }
 
-// The servers of the sandbox know this one script; it must be the one that is sent.
+// The servers of the sandbox know these scripts alone; they must be the ones that are sent.
 func TestReceiveIsTheSandboxes(t *testing.T) {
-	if want := "sh -c '" + sandbox.ReceiveScript + "'"; receive != want {
-		t.Errorf("deliver sends\n%s\nthe sandbox knows\n%s", receive, want)
+	if receive != sandbox.ReceiveScript {
+		t.Errorf("deliver sends\n%s\nthe sandbox knows\n%s", receive, sandbox.ReceiveScript)
+	}
+	if replaceKey != sandbox.ReplaceKeyScript {
+		t.Errorf("deliver sends\n%s\nthe sandbox knows\n%s", replaceKey, sandbox.ReplaceKeyScript)
 	}
 }
 
@@ -105,14 +111,14 @@ func TestPush(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			l := login(t)
-			s := listen(t, "debian", l.signer.PublicKey())
-			s.command = shell(t, tt.uid, true)
+			s := listen(t, "debian", l.signers[0].PublicKey())
+			s.command = realShell(t, tt.uid, true)
 			path := filepath.Join(t.TempDir(), "it's a dir", "edge.pem")
 			to := target(s, path)
 			to.Reload = "proxy.service"
 			for _, content := range []string{"first", "the second, which is longer"} {
 				s.ran = nil
-				if err := Push(t.Context(), to, l, secrets.NewValue([]byte(content)), dialer(s), ssh.ClientConfig{}); err != nil {
+				if err := Push(t.Context(), to, l, one(content), dialer(s), ssh.ClientConfig{}); err != nil {
 					t.Fatal(err)
 				}
 				b, err := os.ReadFile(path)
@@ -149,11 +155,11 @@ func TestPush(t *testing.T) {
 // A server with another host key gets neither a login nor a byte, and is never tried again.
 func TestHostKeyMismatch(t *testing.T) {
 	l := login(t)
-	s := listen(t, "debian", l.signer.PublicKey())
+	s := listen(t, "debian", l.signers[0].PublicKey())
 	s.command = func(string, io.Reader, io.Writer) int { return 0 }
 	to := target(s, "/x")
 	to.HostKeys = []string{strings.TrimSpace(string(ssh.MarshalAuthorizedKey(newKey(t).PublicKey())))}
-	err := Push(t.Context(), to, l, secrets.NewValue([]byte("secret")), dialer(s), ssh.ClientConfig{})
+	err := Push(t.Context(), to, l, one("secret"), dialer(s), ssh.ClientConfig{})
 	if !errors.Is(err, ErrHostKey) || provision.ClassOf(err) != provision.Final {
 		t.Fatalf("class %q: %v", provision.ClassOf(err), err)
 	}
@@ -194,7 +200,7 @@ func TestTroubleIsTransient(t *testing.T) {
 		edit    func(to *Target)
 		err     string
 	}{
-		{"no sudo", shell(t, "1000", false), nil, "the login user may not become root without a password: sudo: a password is required"},
+		{"no sudo", realShell(t, "1000", false), nil, "the login user may not become root without a password: sudo: a password is required"},
 		{"no commands", fail("id", "account locked"), nil, "the login works, but no command runs: account locked"},
 		{"no room", fail("sh -c", "cat: write error: No space left on device"), nil, "could not write /x/y.pem: cat: write error: No space left"},
 		{"no digest", fail("sha256sum", "not found"), nil, "could not read back the digest"},
@@ -202,13 +208,13 @@ func TestTroubleIsTransient(t *testing.T) {
 		{"another user", fail("nothing", ""), func(to *Target) { to.User = "root" }, "does not let us in as root"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			s := listen(t, "debian", l.signer.PublicKey())
+			s := listen(t, "debian", l.signers[0].PublicKey())
 			s.command = tt.command
 			to := target(s, "/x/y.pem")
 			if tt.edit != nil {
 				tt.edit(&to)
 			}
-			err := Push(t.Context(), to, l, secrets.NewValue([]byte("SECRET-BYTES")), dialer(s), ssh.ClientConfig{})
+			err := Push(t.Context(), to, l, one("SECRET-BYTES"), dialer(s), ssh.ClientConfig{})
 			if err == nil || !strings.Contains(err.Error(), tt.err) {
 				t.Fatalf("%v, want %q", err, tt.err)
 			}
@@ -220,14 +226,14 @@ func TestTroubleIsTransient(t *testing.T) {
 			}
 		})
 	}
-	s := listen(t, "debian", l.signer.PublicKey())
+	s := listen(t, "debian", l.signers[0].PublicKey())
 	to := target(s, "/x")
 	to.HostKeys = []string{"junk"}
-	if err := Push(t.Context(), to, l, secrets.NewValue(nil), dialer(s), ssh.ClientConfig{}); err == nil || provision.ClassOf(err) != provision.Final {
+	if err := Push(t.Context(), to, l, one(""), dialer(s), ssh.ClientConfig{}); err == nil || provision.ClassOf(err) != provision.Final {
 		t.Errorf("without a host key: %v", err)
 	}
 	_ = s.ln.Close()
-	if err := Push(t.Context(), target(s, "/x"), l, secrets.NewValue(nil), dialer(s), ssh.ClientConfig{}); err == nil || provision.ClassOf(err) != provision.Transient {
+	if err := Push(t.Context(), target(s, "/x"), l, one(""), dialer(s), ssh.ClientConfig{}); err == nil || provision.ClassOf(err) != provision.Transient {
 		t.Errorf("nobody listens: %v", err)
 	}
 }
@@ -237,7 +243,7 @@ func TestSilence(t *testing.T) {
 	l := login(t)
 	block := make(chan struct{})
 	t.Cleanup(func() { close(block) })
-	hung := listen(t, "debian", l.signer.PublicKey())
+	hung := listen(t, "debian", l.signers[0].PublicKey())
 	hung.command = func(string, io.Reader, io.Writer) int { <-block; return 0 }
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -248,7 +254,7 @@ func TestSilence(t *testing.T) {
 	for name, s := range map[string]*server{"no banner": silent, "no end": hung} {
 		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 		began := time.Now()
-		err := Push(ctx, target(s, "/x"), l, secrets.NewValue([]byte("x")), dialer(s), ssh.ClientConfig{})
+		err := Push(ctx, target(s, "/x"), l, one("x"), dialer(s), ssh.ClientConfig{})
 		if took := time.Since(began); err == nil || took > 5*time.Second || provision.ClassOf(err) != provision.Transient {
 			t.Errorf("%s: %v after %s, class %q", name, err, took, provision.ClassOf(err))
 		}
@@ -262,8 +268,8 @@ func TestJumpHost(t *testing.T) {
 		t.Skip("no sh")
 	}
 	l, mine := login(t), newKey(t)
-	inner := listen(t, "debian", l.signer.PublicKey())
-	inner.command = shell(t, "0", true)
+	inner := listen(t, "debian", l.signers[0].PublicKey())
+	inner.command = realShell(t, "0", true)
 	hop := listen(t, "ops", mine.PublicKey())
 	asked := ""
 	hop.dialFrom = func(addr string) (net.Conn, error) { asked = addr; return net.Dial("tcp", inner.ln.Addr().String()) }
@@ -275,7 +281,7 @@ func TestJumpHost(t *testing.T) {
 	jump := ssh.ClientConfig{User: "nobody", Auth: []ssh.AuthMethod{ssh.PublicKeys(mine)}, HostKeyCallback: ssh.FixedHostKey(hop.host.PublicKey())}
 	to := target(inner, filepath.Join(t.TempDir(), "edge.pem"))
 	to.Via = "ops@jump.shop.test"
-	if err := Push(t.Context(), to, l, secrets.NewValue([]byte("secret")), dial, jump); err != nil {
+	if err := Push(t.Context(), to, l, one("secret"), dial, jump); err != nil {
 		t.Fatal(err)
 	}
 	if dialed != "jump.shop.test:22" || asked != to.Address {
@@ -288,11 +294,11 @@ func TestJumpHost(t *testing.T) {
 		t.Error("the jump host saw the content, or the server did not")
 	}
 	to.HostKeys = []string{hop.hostKey()}
-	if err := Push(t.Context(), to, l, secrets.NewValue([]byte("x")), dial, jump); !errors.Is(err, ErrHostKey) {
+	if err := Push(t.Context(), to, l, one("x"), dial, jump); !errors.Is(err, ErrHostKey) {
 		t.Errorf("another inner host key: %v", err)
 	}
 	jump.HostKeyCallback = ssh.FixedHostKey(mine.PublicKey())
-	if err := Push(t.Context(), to, l, secrets.NewValue([]byte("x")), dial, jump); err == nil || !strings.Contains(err.Error(), "jump host jump.shop.test:22 cannot be used") {
+	if err := Push(t.Context(), to, l, one("x"), dial, jump); err == nil || !strings.Contains(err.Error(), "jump host jump.shop.test:22 cannot be used") {
 		t.Errorf("another key of the jump host: %v", err)
 	}
 }

@@ -7,8 +7,6 @@ import (
 	"testing"
 
 	"golang.org/x/crypto/ssh"
-
-	"github.com/dripstat/failover/secrets"
 )
 
 // A server with an IPv6 address alone is dialed as it is, without a dialer of the test's.
@@ -21,11 +19,11 @@ func TestPushOverIPv6(t *testing.T) {
 		t.Skip("this machine has no IPv6 on loopback: ", err)
 	}
 	l := login(t)
-	s := listenOn(t, ln, "debian", l.signer.PublicKey())
-	s.command = shell(t, "0", true)
+	s := listenOn(t, ln, "debian", l.signers[0].PublicKey())
+	s.command = realShell(t, "0", true)
 	to := target(s, filepath.Join(t.TempDir(), "edge.pem"))
 	to.Address, to.Port = "::1", ln.Addr().(*net.TCPAddr).Port
-	if err := Push(t.Context(), to, l, secrets.NewValue([]byte("over six")), nil, ssh.ClientConfig{}); err != nil {
+	if err := Push(t.Context(), to, l, one("over six"), nil, ssh.ClientConfig{}); err != nil {
 		t.Fatal(err)
 	}
 }

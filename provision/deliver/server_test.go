@@ -22,10 +22,11 @@ type server struct {
 	command  func(command string, stdin io.Reader, out io.Writer) int
 	dialFrom func(addr string) (net.Conn, error) // what a jump host connects to
 
-	mu   sync.Mutex
-	ran  []string
-	sent []byte // everything on standard inputs
-	auth int    // logins tried
+	mu    sync.Mutex
+	ran   []string
+	sent  []byte // everything on standard inputs
+	auth  int    // logins tried
+	conns []net.Conn
 }
 
 func newKey(t *testing.T) ssh.Signer {
@@ -62,6 +63,9 @@ func listenOn(t *testing.T, ln net.Listener, user string, key ssh.PublicKey) *se
 				return
 			}
 			t.Cleanup(func() { _ = c.Close() })
+			s.mu.Lock()
+			s.conns = append(s.conns, c)
+			s.mu.Unlock()
 			go s.serve(c)
 		}
 	})
@@ -83,7 +87,9 @@ func (s *server) serve(c net.Conn) {
 		}
 		return nil, nil
 	}}
+	s.mu.Lock()
 	config.AddHostKey(s.host)
+	s.mu.Unlock()
 	_, chans, reqs, err := ssh.NewServerConn(c, config)
 	if err != nil {
 		return

@@ -3,6 +3,7 @@ package deliver
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 
 	"golang.org/x/crypto/ssh"
@@ -19,13 +20,28 @@ type Fetch func(ctx context.Context, name, fingerprint string) (secrets.Got, err
 type Keeper struct {
 	Fetch Fetch
 
-	mu    sync.Mutex
-	login *Login
-	certs map[string]secrets.Got
+	mu       sync.Mutex
+	login    *Login
+	recalled []*Login // of a run that is over
+	certs    map[string]secrets.Got
+}
+
+// logins gives all login keys that there are, the one that is derived from what is delivered first, and that one by itself.
+func (k *Keeper) logins() (all, login *Login) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	all = (&Login{}).or(k.login)
+	for _, l := range k.recalled {
+		all = all.or(l)
+	}
+	return all, k.login
 }
 
 // Keep puts a certificate that was fetched before, by preflight.
 func (k *Keeper) Keep(name string, c secrets.Got) {
+	if c.Certificate == nil { // it is issued during the run
+		return
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.certs == nil {
@@ -49,7 +65,7 @@ func (k *Keeper) Forget() {
 	for _, c := range k.certs {
 		c.Certificate.Key().Wipe()
 	}
-	k.certs, k.login = nil, nil
+	k.certs, k.login, k.recalled = nil, nil, nil
 }
 
 // LoginCreate performs login.create.
@@ -103,6 +119,11 @@ func (h CertificateFetch) Check(_ context.Context, _ provision.Step, in provisio
 func (h CertificateFetch) Do(ctx context.Context, _ provision.Step, in provision.Values) error {
 	name := in.Text("certificate")
 	c, err := h.Keeper.Fetch(ctx, name, in.Text("fingerprint"))
+	if at := in.Text("sealed"); err != nil && at != "" { // issued for this run, and nowhere else
+		out := provision.AsError("", err)
+		out.Hint = "it was issued for this run and sealed into " + at + ": bring that file here, then: failover resume"
+		return out
+	}
 	if err != nil {
 		return err
 	}
@@ -116,6 +137,8 @@ type Deliver struct {
 	Dial   Dial
 	// Jump is how a jump host is logged in to: the operator's agent and known_hosts.
 	Jump func(ctx context.Context) (ssh.ClientConfig, error)
+	// Password gives that of the keystores of a server block ("server.app"); zero where the plan has none.
+	Password func(server string) secrets.Value
 
 	mu   sync.Mutex
 	done map[provision.StepID]bool
@@ -142,18 +165,21 @@ func (h *Deliver) Do(ctx context.Context, s provision.Step, in provision.Values)
 		User        string   `json:"user"`
 		Via         string   `json:"via"`
 		HostKeys    []string `json:"host_keys"`
+		Layout      string   `json:"layout"`
 		Path        string   `json:"path"`
+		Owner       string   `json:"owner"`
+		Mode        string   `json:"mode"`
 		Reload      string   `json:"reload"`
+		Command     []string `json:"command"`
+		Password    string   `json:"password"`
 		Slot        string   `json:"slot"`
 	}
 	if err := in.Decode(&a); err != nil {
 		return err
 	}
 	c, _ := h.Keeper.certificate(a.Certificate)
-	h.Keeper.mu.Lock()
-	login := h.Keeper.login
-	h.Keeper.mu.Unlock()
-	if c == nil || login == nil {
+	login, _ := h.Keeper.logins()
+	if c == nil || len(login.signers) == 0 {
 		return fmt.Errorf("certificate %s or the login key is no longer in memory", a.Certificate)
 	}
 	var jump ssh.ClientConfig
@@ -163,12 +189,26 @@ func (h *Deliver) Do(ctx context.Context, s provision.Step, in provision.Values)
 			return err
 		}
 	}
-	bundle := c.Bundle()
-	defer bundle.Wipe()
-	ctx, cancel := context.WithTimeout(ctx, connectFor+4*commandFor)
-	defer cancel()
-	t := Target{Address: a.Address, Port: a.Port, User: a.User, Via: a.Via, HostKeys: a.HostKeys, Path: a.Path, Reload: a.Reload}
-	if err := Push(ctx, t, login, bundle, h.Dial, jump); err != nil {
+	var password secrets.Value
+	if a.Password != "" {
+		if password = h.Password(a.Password); password.IsZero() {
+			return &provision.Error{What: a.Password + " of the plan has no password for its keystore any more", Hint: "put it back, or give the plan that the run began with: --plan FILE"}
+		}
+	}
+	layout := provision.Layout(a.Layout)
+	files, err := Files(layout, c, password)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		for _, f := range files {
+			f.Content.Wipe()
+		}
+	}()
+	user, _, _ := strings.Cut(a.Owner, ":")
+	t := Target{Address: a.Address, Port: a.Port, User: a.User, Via: a.Via, HostKeys: a.HostKeys, Path: a.Path, Folder: layout.Folder(),
+		Owner: a.Owner, Mode: a.Mode, Shared: a.Owner != "" && a.Owner != "root:root" && user != "0", Reload: a.Reload, Command: a.Command}
+	if err := Push(ctx, t, login, files, h.Dial, jump); err != nil {
 		return err
 	}
 	h.mu.Lock()

@@ -42,6 +42,7 @@ func away(t *testing.T, how string, names ...string) {
 type client struct {
 	*testing.T
 	compute, network, dns, identity, image *gophercloud.ServiceClient
+	keys                                   *gophercloud.ServiceClient // the key manager, where there is one
 	user, project                          string
 	everywhere                             bool // an administrator, who sees all projects
 }
@@ -98,6 +99,9 @@ func login(t *testing.T, name string) client {
 		if *s.sc, err = s.new(p, at); err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
+	}
+	if c.keys, err = openstack.NewKeyManagerV1(p, at); err != nil {
+		c.keys = nil
 	}
 	c.compute.Microversion = "2.79"
 	var who struct {

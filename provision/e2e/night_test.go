@@ -3,17 +3,20 @@
 package e2e
 
 import (
+	"bytes"
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
+	"encoding/pem"
 	"fmt"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -41,9 +44,13 @@ secrets "sealed" {
   }
 }
 
+secrets "manager" {
+  barbican { cloud = cloud.main }
+}
+
 certificate "edge" {
-  from  = secrets.sealed
-  path  = "edge"
+  from  = [secrets.manager, secrets.sealed]
+  path  = { manager = %[2]q, sealed = "edge" }
   names = [%[2]q]
   ca    = file("ca.pem")
 }
@@ -85,6 +92,8 @@ type night struct {
 	desk
 	clients  *http.Client // they trust the CA, and ask the name server
 	key      []byte       // the private one, which must be found nowhere
+	chain    []byte
+	ca       *sandbox.CA
 	home     *http.Server
 	openHome func()
 }
@@ -105,11 +114,12 @@ func atHome(t *testing.T) *night {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n.key = key
+	n.key, n.chain, n.ca = key, chain, ca
 	for name, text := range map[string]string{"ca.pem": string(ca.PEM()), "chain.pem": string(chain), "key.pem": string(key), "identity.txt": id.String() + "\n",
 		"failover.hcl": fmt.Sprintf(nightPlan, n.service, n.record, here.dns, strings.TrimSuffix(n.record, "."+here.zone))} {
 		n.write(name, text)
 	}
+	login(t, here.cloud).keep(n.record, chain, key)
 	n.done("seal", "edge", "--cert", "chain.pem", "--key", "key.pem", "-r", id.Recipient().String(), "-o", "secrets.age")
 
 	pair, err := tls.X509KeyPair(chain, key)
@@ -159,6 +169,49 @@ func (n *night) serves(where string) {
 	n.Helper()
 	if err := n.get(); err != nil {
 		n.Errorf("%s: a client gets %v", where, err)
+	}
+}
+
+// from is where the certificate of the run came from.
+func (n *night) from(place string) {
+	n.Helper()
+	for _, e := range n.events() {
+		if e.Type == provision.StepDone && e.Kind == "certificate.fetch" {
+			if got := e.Out.Text("source"); !strings.HasSuffix(place, got) || got == "" {
+				n.Errorf("the certificate came from %q, want %s", got, place)
+			}
+			return
+		}
+	}
+	n.Error("no certificate was fetched")
+}
+
+// renew puts another certificate with another key into the places of the plan, and has it delivered to the server.
+func (n *night) renew(address string) {
+	n.Helper()
+	chain, key, err := n.ca.Issue(n.record)
+	if err != nil {
+		n.Fatal(err)
+	}
+	n.write("chain2.pem", string(chain))
+	n.write("key2.pem", string(key))
+	n.done("seal", "edge", "--cert", "chain2.pem", "--key", "key2.pem", "-i", "identity.txt", "-o", "secrets.age")
+	plan, err := os.ReadFile(filepath.Join(n.dir, "failover.hcl"))
+	if err != nil {
+		n.Fatal(err)
+	}
+	n.write("failover.hcl", strings.Replace(string(plan), "from  = [secrets.manager, secrets.sealed]", "from  = [secrets.sealed, secrets.manager]", 1))
+	r := n.done("deliver", "--yes")
+	n.Logf("the renewal took %.1f s", r.took.Seconds())
+	n.write("failover.hcl", string(plan))
+	leaf, _ := pem.Decode(chain)
+	c, err := tls.Dial("tcp", net.JoinHostPort(address, "443"), &tls.Config{ServerName: n.record, RootCAs: n.clients.Transport.(*http.Transport).TLSClientConfig.RootCAs})
+	if err != nil {
+		n.Fatal(err)
+	}
+	defer c.Close()
+	if !bytes.Equal(c.ConnectionState().PeerCertificates[0].Raw, leaf.Bytes) {
+		n.Error("the server presents the former certificate")
 	}
 }
 
@@ -213,6 +266,7 @@ func TestNight(t *testing.T) {
 	r := n.done("--region", "ORD", "--yes")
 	t.Logf("the night took %.1f s", r.took.Seconds())
 	n.times()
+	n.from("secrets.manager")
 	address := n.addresses()[0]
 	served(t, n.record, address)
 	n.serves("ORD, after the night")
@@ -246,6 +300,9 @@ func TestNight(t *testing.T) {
 			t.Errorf("the private key is in %s", what)
 		}
 	}
+
+	n.renew(address)
+	n.serves("ORD, after the renewal")
 
 	// Home is not well yet: the way back waits for it, and nothing changes meanwhile.
 	p := n.start("back", "--remove", "--yes")

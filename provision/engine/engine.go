@@ -55,11 +55,13 @@ type Run struct {
 const (
 	pollEvery = time.Second
 	// unknownFor is how long nothing must be seen of an effect of unknown outcome before it is tried again:
-	// looked for and not found, from the beginning of that time to its end. Eventually consistent lists have
-	// been seen to miss a new server for some seconds, and one empty answer proves nothing.
+	// looked for and not found, from the beginning of that time to its end.
 	unknownFor = 15 * time.Second
-	// unknownLooks is how often it must not be seen in that time: where reads hang, 15 s are two of them.
-	unknownLooks = 4
+	// unknownLag is how long lists that are eventually consistent have been seen to miss a new server: looks before that
+	// prove nothing. Of those after it unknownLooks must not have seen it, since one empty answer proves nothing either,
+	// and where reads hang it would be the only one.
+	unknownLag   = 12 * time.Second
+	unknownLooks = 3
 	// heldEvery is how often the lease is asked for while a handler acts.
 	heldEvery   = time.Second
 	backoffMin  = 250 * time.Millisecond

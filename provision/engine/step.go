@@ -111,7 +111,7 @@ func (w *worker) drive(ctx context.Context, h Handler, in provision.Values, atte
 	var (
 		looking bool      // the effect's outcome is unknown, or reads may lag behind it
 		nothing time.Time // since when nothing was seen of it; zero: it was seen, or not looked for yet
-		looks   int       // how often since then
+		looks   int       // how often it was not seen, once lists had had their time
 		tries   int       // since the last progress, for the backoff
 		lastErr error
 		waited  bool
@@ -126,8 +126,8 @@ func (w *worker) drive(ctx context.Context, h Handler, in provision.Values, atte
 		case st.State != provision.Absent:
 			nothing, looks = time.Time{}, 0
 		case nothing.IsZero():
-			nothing, looks = time.Now(), 1
-		default:
+			nothing = time.Now()
+		case time.Since(nothing) >= unknownLag:
 			looks++
 		}
 		switch {

@@ -305,17 +305,18 @@ type closeArgs struct {
 	Cloud string `json:"cloud"`
 	Group string `json:"group"`
 	Port  int    `json:"port"`
+	CIDR  string `json:"cidr"` // empty: from anywhere
 	Run   string `json:"run"`
 }
 
-// openings are the ingress rules for exactly that port.
+// openings are the ingress rules for exactly that port, and from exactly there where that is given.
 func (c *Cloud) openings(ctx context.Context, s service, a closeArgs) ([]rule, error) {
 	var got struct {
 		Rules []rule `json:"security_group_rules"`
 	}
 	err := s.get(ctx, "read the rules of security group "+a.Group, s.url("security-group-rules"+query("security_group_id", a.Group, "direction", "ingress")), &got)
 	return slices.DeleteFunc(got.Rules, func(r rule) bool {
-		return r.PortMin == nil || r.PortMax == nil || *r.PortMin != a.Port || *r.PortMax != a.Port
+		return r.PortMin == nil || r.PortMax == nil || *r.PortMin != a.Port || *r.PortMax != a.Port || a.CIDR != "" && !r.is(a.CIDR)
 	}), err
 }
 

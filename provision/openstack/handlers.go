@@ -16,6 +16,7 @@ const (
 	GroupCreate       provision.Kind = "group.create"
 	GroupDelete       provision.Kind = "group.delete"
 	GroupClose        provision.Kind = "group.close"
+	GroupOpen         provision.Kind = "group.open"
 	ServerGroupCreate provision.Kind = "servergroup.create"
 	ServerGroupDelete provision.Kind = "servergroup.delete"
 	ServerCreate      provision.Kind = "server.create"
@@ -43,6 +44,7 @@ func Handlers(c Clouds) map[provision.Kind]Handler {
 		GroupCreate:       handler[groupArgs]{c, (*Cloud).checkGroup, (*Cloud).createGroup},
 		GroupDelete:       handler[deleteArgs]{c, (*Cloud).checkNoGroup, (*Cloud).deleteGroup},
 		GroupClose:        handler[closeArgs]{c, (*Cloud).checkClosed, (*Cloud).closePort},
+		GroupOpen:         handler[openArgs]{c, (*Cloud).checkOpen, (*Cloud).openPort},
 		ServerGroupCreate: handler[serverGroupArgs]{c, (*Cloud).checkServerGroup, (*Cloud).createServerGroup},
 		ServerGroupDelete: handler[deleteArgs]{c, (*Cloud).checkNoServerGroup, (*Cloud).deleteServerGroup},
 		ServerCreate:      handler[serverArgs]{c, (*Cloud).checkServer, (*Cloud).createServer},

@@ -16,22 +16,24 @@ func (c *Cloud) quiet(kind provision.Kind, key string) bool {
 	defer c.mu.Unlock()
 	k := string(kind) + " " + key
 	q := c.silence[k]
-	if q.looks == 0 {
+	if q.since.IsZero() {
 		q.since = time.Now()
 	}
-	q.looks++
+	if time.Since(q.since) >= unsureLag {
+		q.looks++
+	}
 	c.silence[k] = q
 	return q.looks >= unsureLooks && time.Since(q.since) >= unsure
 }
 
-// silence is how long and how often nothing was seen.
+// silence is since when nothing was seen, and how often once lists had had their time.
 type silence struct {
 	since time.Time
 	looks int
 }
 
 // noisy ends the silence: something of it was seen. The wait begins with the next look that finds nothing, so that
-// one empty list is not enough, nor are two.
+// one empty list is not enough.
 func (c *Cloud) noisy(kind provision.Kind, key string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

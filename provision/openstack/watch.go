@@ -14,8 +14,9 @@ const (
 	pace     = time.Second
 	settling = 30 * time.Second // a server whose create was answered may be missing from lists that long
 	unsure   = 15 * time.Second // a create without an answer may still make one
-	// unsureLooks is how often nothing must be seen of it in that time, at least.
-	unsureLooks = 4
+	// Lists may miss a new server for unsureLag; unsureLooks of those after it must not have shown one.
+	unsureLag   = 12 * time.Second
+	unsureLooks = 3
 )
 
 // server is what failover reads of nova's description.

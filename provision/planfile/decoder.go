@@ -23,6 +23,7 @@ type decoder struct {
 	vars     map[string]cty.Value
 	funcs    map[string]function.Function
 	diags    []Diagnostic
+	issues   bool // some secrets block is ACME
 }
 
 // kinds are the words that begin a reference.
@@ -65,9 +66,13 @@ func shapes(kind string) shape {
 	case "cloud.openstack":
 		return shape{"cloud auth_url ca_cert username password project domain application_credential_id application_credential_secret interface", ""}
 	case "secrets":
-		return shape{"", "age exec file env sops vault barbican"}
+		return shape{"", "age exec file env sops vault barbican acme"}
 	case "secrets.age":
-		return shape{"file! identity", ""}
+		return shape{"file! identity recipients", ""}
+	case "secrets.acme":
+		return shape{"directory! terms_agreed! seal! email ca key_type chain renew", "external_account"}
+	case "secrets.acme.external_account":
+		return shape{"kid! hmac!", ""}
 	case "secrets.exec":
 		return shape{"run chain key chain_field key_field timeout", ""}
 	case "secrets.file", "secrets.env":
@@ -77,7 +82,9 @@ func shapes(kind string) shape {
 	case "secrets.barbican":
 		return shape{"cloud! chain key", ""}
 	case "secrets.vault":
-		return shape{"address namespace ca mount version chain_field key_field token", "approle userpass jwt kubernetes"}
+		return shape{"address namespace ca mount version chain_field key_field token", "approle userpass jwt kubernetes pki"}
+	case "secrets.vault.pki":
+		return shape{"role! seal! mount ttl mode key_type renew", ""}
 	case "secrets.vault.approle":
 		return shape{"role_id! secret_id wrapped mount", ""}
 	case "secrets.vault.userpass":
@@ -89,11 +96,13 @@ func shapes(kind string) shape {
 	case "certificate":
 		return shape{"from! path names! ca warn persist reload", ""}
 	case "server":
-		return shape{server, "ssh ready volume region+"}
+		return shape{server, "ssh deliver ready volume region+"}
 	case "server.region":
-		return shape{strings.ReplaceAll(server, "!", ""), "ssh ready volume"}
+		return shape{strings.ReplaceAll(server, "!", ""), "ssh deliver ready volume"}
 	case "server.ssh", "server.region.ssh":
 		return shape{"user port via", ""}
+	case "server.deliver", "server.region.deliver":
+		return shape{"layout path owner group mode persist reload password", ""}
 	case "server.ready":
 		return shape{"https! status body within successes ca", ""}
 	case "server.region.ready":
@@ -155,6 +164,14 @@ func example(kind, name string) string {
 		return `role_id = "..."; vault read auth/approle/role/ROLE/role-id shows it`
 	case "secrets.vault.userpass.password":
 		return `password = env("VAULT_PASSWORD")`
+	case "secrets.acme.directory":
+		return `directory = "https://acme-v02.api.letsencrypt.org/directory"`
+	case "secrets.acme.terms_agreed":
+		return "terms_agreed = true, once you have read the terms of the directory"
+	case "secrets.acme.seal", "secrets.vault.pki.seal":
+		return `seal = secrets.issued, and: secrets "issued" { age { file = "issued.age" } }`
+	case "secrets.acme.external_account.hmac":
+		return `hmac = env("EAB_HMAC")`
 	case "secrets.sops.file":
 		return `file = "secrets.enc.yaml"`
 	case "store.etcd.endpoints":

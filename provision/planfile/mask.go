@@ -19,7 +19,7 @@ type span struct{ from, to int }
 // secretName reports whether an attribute of this name holds a secret.
 func secretName(name string) bool {
 	n := strings.ToLower(strings.Trim(name, `"`))
-	for _, end := range []string{"password", "passwd", "passphrase", "secret", "token", "api_key", "apikey", "private_key"} {
+	for _, end := range []string{"password", "passwd", "passphrase", "secret", "token", "api_key", "apikey", "private_key", "hmac"} {
 		if strings.HasSuffix(n, end) {
 			return true
 		}
@@ -54,7 +54,7 @@ func (d *decoder) mask(name string, f *hcl.File) {
 // textSpans goes by lines and by quotes.
 func textSpans(src []byte) []span {
 	var out []span
-	head := regexp.MustCompile(`(?i)"?[a-z_0-9-]*(password|passwd|passphrase|secret|token|api_?key|private_key)"?[ \t]*[=:][ \t]*`)
+	head := regexp.MustCompile(`(?i)"?[a-z_0-9-]*(password|passwd|passphrase|secret|token|api_?key|private_key|hmac)"?[ \t]*[=:][ \t]*`)
 	known := regexp.MustCompile(`^"?(\$\{)?(var\.[A-Za-z0-9_-]+|env\([ \t]*\\?"[A-Za-z0-9_]*\\?"[ \t]*\)|file\([ \t]*\\?"[^"]*\\?"[ \t]*\))\}?"?,?$`)
 	call := regexp.MustCompile(`(env|file)\([ \t]*$`)
 	for from := 0; ; {

@@ -63,6 +63,7 @@ func (d *decoder) plan(names []string, bodies []hcl.Body) provision.Plan {
 	for _, x := range top.blocks["secrets"] {
 		p.Secrets = append(p.Secrets, d.secretStore(x))
 	}
+	d.seals(top, p)
 	for _, x := range top.blocks["certificate"] {
 		p.Certificates = append(p.Certificates, d.certificate(x, p))
 	}
@@ -79,6 +80,8 @@ func (d *decoder) plan(names []string, bodies []hcl.Body) provision.Plan {
 		d.errorf(start, `a plan has at least one server "NAME" { ... }, dns record or step; failover init writes an example`, "there is nothing to do in this plan")
 	}
 	d.records(p)
+	d.challenged(top, p)
+	d.sealedTwice(top, p)
 	d.circles(p)
 	return p
 }
@@ -258,8 +261,9 @@ func (d *decoder) cloud(x *block) provision.Cloud {
 func (d *decoder) certificate(x *block, p provision.Plan) provision.Certificate {
 	c := provision.Certificate{
 		Name: x.label, Pos: pos(x.at), From: d.ladder(x, p), Names: x.texts("names"), CA: x.roots("ca"),
-		Warn: x.time("warn", 21*day, day, 0, 3650*day), Persist: x.flag("persist"), Reload: x.text("reload", ""),
+		Warn: x.time("warn", 21*day, day, 0, 3650*day), Persist: x.flag("persist"),
 	}
+	c.Reload, c.Command = x.reload()
 	for i, n := range c.Names {
 		if n != Placeholder && !dnsName(n) {
 			x.wrongItem("names", i, "", "has %s, which is not a DNS name", x.show("names", n))

@@ -37,7 +37,7 @@ func (d *decoder) secretStore(x *block) provision.SecretStore {
 	}
 	switch s.Kind {
 	case "age":
-		s.Age = &provision.AgeStore{File: b.need("file"), Identity: b.text("identity", "")}
+		s.Age = d.age(b)
 	case "exec":
 		s.Exec = d.exec(b)
 	case "file":
@@ -53,6 +53,8 @@ func (d *decoder) secretStore(x *block) provision.SecretStore {
 		s.SOPS = &provision.SOPSStore{File: b.need("file"), ChainField: b.fields("chain_field"), KeyField: b.field("key_field"), Timeout: b.patience()}
 	}
 	switch s.Kind {
+	case "acme":
+		s.ACME, d.issues = d.acme(b), true
 	case "vault":
 		s.Vault = d.vault(b)
 	case "barbican":
@@ -82,6 +84,14 @@ func (d *decoder) vault(b *block) *provision.VaultStore {
 	}
 	if strings.Trim(v.Mount, "/") == "" {
 		b.wrong("mount", `mount = "secret"`, "is empty")
+	}
+	if y := b.only("pki"); y != nil {
+		v.PKI = d.pki(y)
+		for _, a := range []string{"mount", "version", "chain_field", "key_field"} {
+			if b.has(a) {
+				b.wrong(a, map[bool]string{true: "write it into pki { ... }", false: "take it out"}[a == "mount"], "is of a KV engine, and pki issues")
+			}
+		}
 	}
 	v.Login.Token = b.secret("token")
 	ways := 0

@@ -70,6 +70,9 @@ func (d *decoder) oneServer(x *block, p provision.Plan) provision.Server {
 			}
 		}
 	}
+	if b := x.only("deliver"); b != nil {
+		s.Deliver = d.deliver(b, s, p)
+	}
 	if b := x.only("volume"); b != nil {
 		v, ok := b.value("size")
 		if ok && v.IsKnown() {

@@ -122,7 +122,8 @@ func Input(s provision.Server, p provision.Plan, region string) templates.Input 
 		in.Service = "service"
 	}
 	if c, ok := p.Certificate(s.Certificate); ok {
-		in.Certificate, in.CertificatePath = c.Name, templates.CertificatePath(c.Name, c.Persist)
+		end := s.Delivery(c)
+		in.Certificate, in.CertificatePath, in.CertificateShared = c.Name, end.Path, !end.Private()
 	}
 	if s.Ready != nil {
 		if u, err := url.Parse(s.Ready.URL); err == nil {

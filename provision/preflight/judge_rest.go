@@ -27,6 +27,11 @@ func (j *judgement) certificates() {
 			j.facts.Findings = append(j.facts.Findings, f)
 		}
 		j.facts.Findings = append(j.facts.Findings, CertificateFindings(c, got.Tried, j.now)...)
+		if o := got.Offer; o != nil {
+			j.facts.Certificates[c.Name] = provision.CertificateFacts{Names: c.Names, Source: source,
+				Issue: &provision.IssueFacts{Store: got.Ref.Store, Path: got.Ref.Path, By: o.By, Sealed: o.Sealed, Why: o.Why, Challenges: j.seen.challenges[c.Name]}}
+			continue
+		}
 		x := got.Certificate
 		j.facts.Certificates[c.Name] = provision.CertificateFacts{
 			Fingerprint: x.Fingerprint(), Subject: x.Leaf.Subject.String(), Names: x.Leaf.DNSNames, NotAfter: x.Leaf.NotAfter, Source: source,
@@ -46,12 +51,20 @@ func CertificateFindings(c provision.Certificate, got secrets.Tried, now time.Ti
 		find(provision.Refuse, err.Error(), "")
 		return out
 	}
-	for _, p := range got.Certificate.Inspect(c.Names, roots, now, c.Warn) {
-		w := provision.Warn
-		if p.Fatal {
-			w = provision.Refuse
+	if o := got.Offer; o != nil {
+		what := fmt.Sprintf("secrets.%s keeps none: it is issued during the run, by %s, and sealed into %s", got.Ref.Store, o.By, o.Sealed)
+		if o.Why != "" {
+			what = fmt.Sprintf("the one of secrets.%s %s: another is issued during the run, by %s, and sealed into %s", got.Ref.Store, o.Why, o.By, o.Sealed)
 		}
-		find(w, p.What, "")
+		find(provision.Noted, what, "")
+	} else {
+		for _, p := range got.Certificate.Inspect(c.Names, roots, now, c.Warn) {
+			w := provision.Warn
+			if p.Fatal {
+				w = provision.Refuse
+			}
+			find(w, p.What, "")
+		}
 	}
 	for _, m := range got.Remarks {
 		w := provision.Noted
@@ -175,25 +188,42 @@ func (j *judgement) operator() {
 		return
 	}
 	j.facts.Checks++
-	if p := j.plan.Operator; p != "" {
-		if cidr, err := cidrOf(p); err != nil {
-			j.find(provision.Refuse, "operator", "operator", provision.Pos{}, "give an address or a network: --me 203.0.113.7", "%q is neither", p)
-		} else {
-			j.facts.Operator = cidr
+	inv, ok := j.seen.inventories[from.Cloud]
+	if !ok && j.plan.Operator == "" {
+		return // nothing was read; said elsewhere
+	}
+	cidr, bad := Me(j.plan.Operator, inv)
+	if bad != nil {
+		if bad.Thing == "" {
+			bad.Thing, bad.Pos = "server."+from.Name, from.Pos
 		}
+		j.facts.Findings = append(j.facts.Findings, *bad)
 		return
 	}
-	inv, ok := j.seen.inventories[from.Cloud]
-	if !ok || !inv.Local.IsValid() {
-		return // nothing was read; said elsewhere
+	j.facts.Operator = cidr
+}
+
+// Me gives what "me" is, as a CIDR: what the plan or the command line says (an address or a network), or this machine's end of the
+// connection to the cloud. The finding says why it cannot be told; it names no thing where that is the region's.
+func Me(given string, inv provision.Inventory) (string, *provision.Finding) {
+	if given != "" {
+		cidr, err := cidrOf(given)
+		if err != nil {
+			return "", &provision.Finding{Weight: provision.Refuse, Check: "operator", Thing: "operator", What: fmt.Sprintf("%q is neither", given),
+				Hint: "give an address or a network: --me 203.0.113.7"}
+		}
+		return cidr, nil
+	}
+	if !inv.Local.IsValid() {
+		return "", nil
 	}
 	local := inv.Local.Unmap()
 	if near(local) && !near(inv.Remote.Unmap()) {
-		j.find(provision.Refuse, "operator", "server."+from.Name, from.Pos, "failover --me ADDRESS (what the cloud sees: curl -4 ifconfig.me), or operator = \"ADDRESS\" in the plan",
-			"\"me\" cannot be told: this machine is %s behind an address translation, and the cloud is outside", local)
-		return
+		return "", &provision.Finding{Weight: provision.Refuse, Check: "operator",
+			What: fmt.Sprintf("\"me\" cannot be told: this machine is %s behind an address translation, and the cloud is outside", local),
+			Hint: "failover --me ADDRESS (what the cloud sees: curl -4 ifconfig.me), or operator = \"ADDRESS\" in the plan"}
 	}
-	j.facts.Operator = netip.PrefixFrom(local, local.BitLen()).String()
+	return netip.PrefixFrom(local, local.BitLen()).String(), nil
 }
 
 // near reports addresses that mean something only on this side of a NAT.

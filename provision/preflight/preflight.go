@@ -50,6 +50,7 @@ const deadline = 20 * time.Second
 type seen struct {
 	inventories  map[string]provision.Inventory
 	certificates map[string]secrets.Got
+	challenges   map[string][]provision.Challenge // by certificate
 	records      map[string]provision.RecordFacts
 	most         map[string]int // by zone: how many values one record set may have
 	userData     map[string][]byte
@@ -66,7 +67,7 @@ func Check(ctx context.Context, plan provision.Plan, region string, src Sources)
 	ctx, cancel := context.WithTimeout(ctx, deadline)
 	defer cancel()
 	r := reader{plan: plan, src: src, seen: seen{
-		inventories: map[string]provision.Inventory{}, certificates: map[string]secrets.Got{},
+		inventories: map[string]provision.Inventory{}, certificates: map[string]secrets.Got{}, challenges: map[string][]provision.Challenge{},
 		records: map[string]provision.RecordFacts{}, most: map[string]int{}, userData: map[string][]byte{},
 	}}
 	var wg sync.WaitGroup
@@ -161,6 +162,9 @@ func (r *reader) certificate(ctx context.Context, c provision.Certificate) {
 			r.found(f)
 		}
 		return
+	}
+	if got.Offer != nil {
+		r.challenges(ctx, c, got)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -62,6 +62,22 @@ func (ca *CA) Issue(names ...string) (certPEM, keyPEM []byte, err error) {
 // IssueFor is Issue for another span from now on; a negative one makes a
 // certificate that has expired.
 func (ca *CA) IssueFor(valid time.Duration, names ...string) (certPEM, keyPEM []byte, err error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, nil, err
+	}
+	if certPEM, err = ca.Renew(key, valid, names...); err != nil {
+		return nil, nil, err
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return nil, nil, err
+	}
+	return certPEM, pemOf("PRIVATE KEY", der), nil
+}
+
+// Renew makes a certificate for a key that is there already, with the intermediate after it.
+func (ca *CA) Renew(key *ecdsa.PrivateKey, valid time.Duration, names ...string) ([]byte, error) {
 	end := time.Now().Add(valid)
 	t := &x509.Certificate{NotBefore: min2(time.Now(), end).Add(-time.Hour), NotAfter: end,
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}
@@ -75,20 +91,11 @@ func (ca *CA) IssueFor(valid time.Duration, names ...string) (certPEM, keyPEM []
 	if len(names) > 0 {
 		t.Subject.CommonName = names[0]
 	}
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return nil, nil, err
-	}
 	leaf, err := sign(t, ca.inter, key, ca.interKey)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	der, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		return nil, nil, err
-	}
-	certs := append(pemOf("CERTIFICATE", leaf.Raw), pemOf("CERTIFICATE", ca.inter.Raw)...)
-	return certs, pemOf("PRIVATE KEY", der), nil
+	return append(pemOf("CERTIFICATE", leaf.Raw), pemOf("CERTIFICATE", ca.inter.Raw)...), nil
 }
 
 func min2(a, b time.Time) time.Time {

@@ -18,11 +18,16 @@ func (m *machine) load(path string, data []byte) {
 		m.badPEM = path
 		return
 	}
+	m.use(path, &cert)
+}
+
+// use serves a certificate from now on. The caller holds m.mu.
+func (m *machine) use(path string, cert *tls.Certificate) {
 	if m.badPEM == path {
 		m.badPEM = ""
 	}
 	m.certs = slices.DeleteFunc(m.certs, func(c *loadedCert) bool { return c.path == path })
-	m.certs = append(m.certs, &loadedCert{path, &cert})
+	m.certs = append(m.certs, &loadedCert{path, cert})
 }
 
 // certificate is chosen as haproxy chooses: the one for the name that the client
@@ -55,6 +60,13 @@ func (m *machine) serveHTTPS(l net.Listener) {
 			}
 		},
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			m.mu.Lock()
+			ill := m.ill
+			m.mu.Unlock()
+			if ill != 0 {
+				w.WriteHeader(ill)
+				return
+			}
 			w.Header().Set("X-Served-By", m.s.name)
 			w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 			fmt.Fprintf(w, "%s in %s serves %s\n", m.s.name, m.s.region, r.URL.Path)

@@ -44,6 +44,7 @@ type machine struct {
 	ln       map[string]net.Listener
 	https    *http.Server
 	conns    map[net.Conn]bool
+	ill      int // HTTP status that every request gets; 0: it is well
 }
 
 type file struct {
@@ -139,6 +140,14 @@ func (m *machine) consoleKeys() []string {
 // write puts a file in place and loads it when it is a certificate with its key.
 // The caller holds m.mu.
 func (m *machine) write(path string, data []byte, owner string, mode os.FileMode) {
+	m.put(path, data, owner, mode)
+	if strings.HasSuffix(path, ".pem") {
+		m.load(path, data)
+	}
+}
+
+// put is write of what is no certificate by itself.
+func (m *machine) put(path string, data []byte, owner string, mode os.FileMode) {
 	user, group, _ := strings.Cut(owner, ":")
 	if user == "" {
 		user = "root"
@@ -147,9 +156,6 @@ func (m *machine) write(path string, data []byte, owner string, mode os.FileMode
 		group = user
 	}
 	m.files[path] = &file{slices.Clone(data), user, group, mode}
-	if strings.HasSuffix(path, ".pem") {
-		m.load(path, data)
-	}
 }
 
 // track remembers a connection so that it dies with the machine; it says no
@@ -376,4 +382,17 @@ func (c *Cloud) ReadFile(serverID, path string) (data []byte, mode os.FileMode, 
 		return nil, 0, "", os.ErrNotExist
 	}
 	return slices.Clone(f.data), f.mode, f.owner + ":" + f.group, nil
+}
+
+// Ail lets the services on servers of a name answer with an HTTP status only, from now on; 0 heals them.
+func (c *Cloud) Ail(name string, status int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, s := range c.servers {
+		if s.name == name {
+			s.machine.mu.Lock()
+			s.machine.ill = status
+			s.machine.mu.Unlock()
+		}
+	}
 }

@@ -55,6 +55,10 @@ type Options struct {
 	// not somebody else's machines.
 	HomeServers map[string][]string
 
+	Users     []string   // users and groups of the servers beside those of their user-data: what a setup script makes
+	Commands  [][]string // that the servers know beside their own; they do nothing
+	Keystores []string   // passwords that services on the servers were told; others are in keystore.password
+
 	Faults []Fault
 
 	Latency  time.Duration // added to every API request; default 0

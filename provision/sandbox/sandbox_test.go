@@ -281,8 +281,8 @@ func command(t testing.TB, c *ssh.Client, line string, stdin []byte) (out string
 
 func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
 
-func receive(dir, path, owner, mode string) string {
-	return "sudo -n sh -c " + quote(ReceiveScript) + " sh " + quote(dir) + " " + quote(path) + " " + owner + " " + mode
+func receive(path, owner, mode string, content []byte) string {
+	return fmt.Sprintf("sudo -n sh -c %s sh %s %s %s 077 - file %d %x", quote(ReceiveScript), quote(path), owner, mode, len(content), sha256.Sum256(content))
 }
 
 func get(t testing.TB, c *Cloud, ca *CA, ip, name string) (*http.Response, string, error) {
@@ -339,10 +339,10 @@ func TestWholePath(t *testing.T) {
 	}
 	pem := append(slices.Clone(cert), priv...)
 	const path = "/run/failover/edge it's.pem"
-	if out, status := command(t, sc, strings.TrimPrefix(receive("/run/failover", path, "root:root", "0600"), "sudo -n "), pem); status != 1 {
+	if out, status := command(t, sc, strings.TrimPrefix(receive(path, "root:root", "0600", pem), "sudo -n "), pem); status != 1 {
 		t.Error("without sudo:", out, status)
 	}
-	if out, status := command(t, sc, receive("/run/failover", path, "haproxy:haproxy", "0600"), pem); status != 0 {
+	if out, status := command(t, sc, receive(path, "haproxy:haproxy", "0600", pem), pem); status != 0 {
 		t.Fatal(out, status)
 	}
 	if out, _ := command(t, sc, "sudo -n sha256sum "+quote(path), nil); out != fmt.Sprintf("%x  %s\n", sha256.Sum256(pem), path) {

@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/textproto"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -170,7 +171,7 @@ func TestInMemory(t *testing.T) {
 		s = cl.get(s.ID)
 		ip := addr(s, "public")
 		sc := must[*ssh.Client](t)(sshTo(t, c.Dial, ip, "debian", key, cl.hostKeys(s.ID)))
-		if out, status := command(t, sc, receive("/run/failover", "/run/failover/edge.pem", "root:root", "600"), append(cert, priv...)); status != 0 {
+		if out, status := command(t, sc, receive("/run/failover/edge.pem", "root:root", "600", slices.Concat(cert, priv)), slices.Concat(cert, priv)); status != 0 {
 			t.Fatal(out)
 		}
 		if _, body, err := get(t, c, ca, ip, "collector.dripstat.test"); err != nil || body != "a in ORD serves /health\n" {
@@ -234,7 +235,7 @@ func TestSingleAddress(t *testing.T) {
 	for _, name := range []string{"a", "b"} {
 		s := cl.wait(cl.create(cl.opts(name), "k").ID, "ACTIVE")
 		sc := must[*ssh.Client](t)(sshTo(t, c.Dial, "127.0.0.1", "root", key, cl.hostKeys(s.ID)))
-		if out, status := command(t, sc, strings.TrimPrefix(receive("/run", "/run/x.pem", "root:root", "600"), "sudo -n "), append(cert, priv...)); status != 0 {
+		if out, status := command(t, sc, strings.TrimPrefix(receive("/run/x.pem", "root:root", "600", slices.Concat(cert, priv)), "sudo -n "), slices.Concat(cert, priv)); status != 0 {
 			t.Fatal(out)
 		}
 		sc.Close()

@@ -5,30 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path"
 	"slices"
-	"strconv"
 	"strings"
 )
-
-// ReceiveScript is the one script that the servers' sh knows: it installs what
-// comes on stdin as a file, whole or not at all. Its arguments are DIR PATH OWNER
-// MODE, after a name for $0.
-//
-// The servers know, each with or without "sudo -n " before it:
-//
-//	true
-//	id -u
-//	sh -c ReceiveScript sh DIR PATH OWNER MODE
-//	sha256sum PATH
-//	cat PATH
-//	test -e PATH
-//	systemctl reload-or-restart UNIT
-//	systemctl is-active UNIT
-//
-// Anything else ends with status 127.
-const ReceiveScript = `umask 077 && mkdir -p "$1" && cat > "$2.tmp" && chown "$3" "$2.tmp" && chmod "$4" "$2.tmp" && mv -f "$2.tmp" "$2"`
 
 // words splits a command line as sh does: quotes and backslashes, no expansion.
 func words(line string) ([]string, error) {
@@ -96,6 +75,8 @@ func (m *machine) run(user, line string, stdin io.Reader, stdout, stderr io.Writ
 	}
 	is := func(n int, start ...string) bool { return len(w) == n && slices.Equal(w[:len(start)], start) }
 	switch {
+	case slices.ContainsFunc(m.c.opts.Commands, func(c []string) bool { return slices.Equal(c, w) }):
+		return 0
 	case is(1, "true"):
 		return 0
 	case is(2, "id", "-u"):
@@ -105,21 +86,25 @@ func (m *machine) run(user, line string, stdin io.Reader, stdout, stderr io.Writ
 		}
 		fmt.Fprintln(stdout, id)
 		return 0
-	case is(8, "sh", "-c", ReceiveScript):
+	case len(w) > 4 && slices.Equal(w[:3], []string{"sh", "-c", ReceiveScript}):
 		return m.receive(user, w[4:], stdin, fail)
-	case is(2, "sha256sum"), is(2, "cat"):
-		m.mu.Lock()
-		f := m.files[w[1]]
-		m.mu.Unlock()
-		switch {
-		case f == nil:
-			return fail(1, "%s: %s: No such file or directory", w[0], w[1])
-		case user != "root" && user != f.owner && f.mode&0o004 == 0:
-			return fail(1, "%s: %s: Permission denied", w[0], w[1])
-		case w[0] == "cat":
-			stdout.Write(f.data)
-		default:
-			fmt.Fprintf(stdout, "%x  %s\n", sha256.Sum256(f.data), w[1])
+	case len(w) > 4 && slices.Equal(w[:3], []string{"sh", "-c", ReplaceKeyScript}):
+		return m.replaceKeys(user, w[4:], fail)
+	case len(w) > 1 && (w[0] == "sha256sum" || w[0] == "cat"):
+		for _, name := range w[1:] {
+			m.mu.Lock()
+			f := m.files[name]
+			m.mu.Unlock()
+			switch {
+			case f == nil:
+				return fail(1, "%s: %s: No such file or directory", w[0], name)
+			case user != "root" && user != f.owner && f.mode&0o004 == 0:
+				return fail(1, "%s: %s: Permission denied", w[0], name)
+			case w[0] == "cat":
+				stdout.Write(f.data)
+			default:
+				fmt.Fprintf(stdout, "%x  %s\n", sha256.Sum256(f.data), name)
+			}
 		}
 		return 0
 	case is(3, "test", "-e"):
@@ -137,48 +122,6 @@ func (m *machine) run(user, line string, stdin io.Reader, stdout, stderr io.Writ
 		return 0
 	}
 	return fail(127, "sh: 1: %s: not found (the sandbox knows a few commands only)", w[0])
-}
-
-type failFunc func(status int, format string, a ...any) int
-
-func (m *machine) receive(user string, arg []string, stdin io.Reader, fail failFunc) int {
-	dir, name, owner, mode := arg[0], arg[1], arg[2], arg[3]
-	home := "/home/" + user
-	if user != "root" && !strings.HasPrefix(dir, home) && !strings.HasPrefix(dir, "/tmp") {
-		return fail(1, "mkdir: cannot create directory ‘%s’: Permission denied", dir)
-	}
-	if path.Dir(name) != path.Clean(dir) {
-		m.mu.Lock()
-		found := false
-		for f := range m.files {
-			found = found || path.Dir(f) == path.Dir(name)
-		}
-		m.mu.Unlock()
-		if !found {
-			return fail(2, "sh: 1: cannot create %s.tmp: Directory nonexistent", name)
-		}
-	}
-	data, err := io.ReadAll(io.LimitReader(stdin, 16<<20))
-	if err != nil {
-		return fail(1, "cat: -: %v", err)
-	}
-	u, g, _ := strings.Cut(owner, ":")
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for _, n := range []string{u, g} {
-		if _, login := m.users[n]; n != "" && !login && !slices.Contains([]string{"root", "haproxy", "www-data", "nobody", "ssl-cert", "adm"}, n) {
-			return fail(1, "chown: invalid user: ‘%s’", owner)
-		}
-	}
-	if user != "root" && u != user {
-		return fail(1, "chown: changing ownership of '%s.tmp': Operation not permitted", name)
-	}
-	bits, err := strconv.ParseUint(mode, 8, 12)
-	if err != nil {
-		return fail(1, "chmod: invalid mode: ‘%s’", mode)
-	}
-	m.write(name, data, owner, os.FileMode(bits))
-	return 0
 }
 
 // systemctl knows ssh, haproxy and the units that user-data wrote. haproxy runs

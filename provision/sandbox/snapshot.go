@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"cmp"
+	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -43,6 +44,7 @@ type KeyPairState struct{ Region, Name, PublicKey string }
 type GroupState struct {
 	ID, Region, Name, Detail string
 	Tags, Members            []string
+	Rules                    []string // of a security group, of what comes in: "tcp 22-22 127.0.0.1/32"
 }
 
 // FloatingIPState is a floating IP; Port is empty when it leads nowhere.
@@ -142,7 +144,7 @@ func (c *Cloud) Snapshot() (s Snapshot) {
 		s.KeyPairs = append(s.KeyPairs, KeyPairState{p.region, p.name, p.public})
 	}
 	for _, g := range c.groupsOf("") {
-		s.SecurityGroups = append(s.SecurityGroups, GroupState{ID: g.id, Region: g.region, Name: g.name, Detail: g.description, Tags: slices.Clone(g.tags)})
+		s.SecurityGroups = append(s.SecurityGroups, GroupState{ID: g.id, Region: g.region, Name: g.name, Detail: g.description, Tags: slices.Clone(g.tags), Rules: g.incoming()})
 	}
 	for _, g := range c.groupList("") {
 		s.ServerGroups = append(s.ServerGroups, GroupState{ID: g.id, Region: g.region, Name: g.name, Detail: g.policy, Members: slices.Clone(g.members)})
@@ -171,4 +173,14 @@ func (c *Cloud) Snapshot() (s Snapshot) {
 		return cmp.Or(cmp.Compare(a.Zone, b.Zone), cmp.Compare(a.Name, b.Name), cmp.Compare(a.Type, b.Type))
 	})
 	return s
+}
+
+// incoming lists what a group lets in.
+func (g *secGroup) incoming() (out []string) {
+	for _, r := range g.rules {
+		if r.direction == "ingress" {
+			out = append(out, fmt.Sprintf("%v %v-%v %v", str(r.protocol), intp(r.portMin), intp(r.portMax), str(r.remotePrefix)))
+		}
+	}
+	return out
 }

@@ -49,6 +49,7 @@ var found = []struct {
 	{10038483, "a process that had shared what it knew took away the mark of what another of its machine had not"},
 	{10108735, "a process without its lease said that what it had made was cleared away, after its successor had made it anew"},
 	{50040930, "a create that nobody knew the answer of was sent again after two empty lists with a read between them that hung"},
+	{50075542, "the same after lists that lagged, a read that hung and one empty list"},
 	{105233, "a process that had lost its lease joined its line to one that its successor had torn"},
 	{1, "going back, servers were removed a TTL after the record was restored, not after the name servers agreed"},
 	{33, "a name that nothing proves went home while home did not answer"},

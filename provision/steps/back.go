@@ -55,7 +55,7 @@ func Back(g provision.Graph, events []provision.Event, run provision.RunID, remo
 		out.Steps = append(out.Steps, provision.Step{ID: expire, Kind: DNSExpire, Needs: unique([]provision.StepID{last, restore.ID}),
 			With:   map[string]provision.Arg{"since": since, "ttl": provision.Lit(ttl)},
 			Within: provision.Duration(wait + time.Minute), Expect: provision.Duration(wait),
-			Say: provision.Say{Stage: provision.StageDrain, Thing: s.Say.Thing, Detail: fmt.Sprintf("%s, until no resolver holds the replacements' addresses", wait)}})
+			Say: provision.Say{Stage: provision.StageDrain, Thing: s.Say.Thing, Detail: fmt.Sprintf("%d s, until no resolver holds the replacements' addresses", int(ttl))}})
 		drained = append(drained, expire)
 	}
 	if remove {

@@ -62,6 +62,7 @@ func (b *builder) add(s provision.Step) provision.StepID {
 	if b.at != "" {
 		s.Slot = b.at
 	}
+	s.Needs = unique(append(s.Needs, outputsOf(s.With["fingerprint"])...)) // of a certificate that the run is issued
 	b.graph.Steps = append(b.graph.Steps, s)
 	return s.ID
 }

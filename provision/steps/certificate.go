@@ -2,10 +2,10 @@ package steps
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/dripstat/failover/provision"
-	"github.com/dripstat/failover/templates"
 )
 
 // Kinds of what brings a certificate onto a server; deliver performs them.
@@ -13,17 +13,15 @@ const (
 	// LoginCreate {certificate fingerprint run} → {public_key}: an SSH key in this process's memory, derived from
 	// the certificate's key and the run, so that whoever may fetch the certificate can resume the run.
 	LoginCreate provision.Kind = "login.create"
-	// CertificateFetch {certificate fingerprint} → {fingerprint source}: into this process's memory, from the first place of
-	// its ladder that gives it.
+	// CertificateFetch {certificate fingerprint sealed} → {fingerprint source}: into this process's memory, from the first place
+	// of its ladder that gives it. sealed is where the run has sealed one that it was issued.
 	CertificateFetch provision.Kind = "certificate.fetch"
-	// CertificateDeliver {certificate fingerprint address port user via host_keys path owner mode reload slot} → {fingerprint}
+	// CertificateDeliver {certificate fingerprint address port user via host_keys layout path owner mode reload command
+	// password slot} → {fingerprint}: password names the server block of the plan that has one.
 	CertificateDeliver provision.Kind = "certificate.deliver"
 )
 
 const loginID provision.StepID = "login"
-
-// ProxyUnit is the systemd unit of templates/tls-proxy that reads the certificate.
-const ProxyUnit = "failover-proxy.service"
 
 func fetchID(name string) provision.StepID { return provision.StepID("certificate/" + name) }
 
@@ -47,6 +45,10 @@ func (b *builder) certificates() {
 		if !ok {
 			continue
 		}
+		if f.Issue != nil {
+			b.issued(c, f)
+			continue
+		}
 		days := int(f.NotAfter.Sub(b.facts.At).Hours() / 24)
 		b.add(provision.Step{
 			ID: fetchID(c.Name), Kind: CertificateFetch, Volatile: true,
@@ -66,26 +68,47 @@ func (b *builder) deliver(s provision.Server, slot string, server provision.Step
 		Within: provision.Duration(10 * time.Minute), Expect: provision.Duration(20 * time.Second),
 		Say: provision.Say{Stage: provision.StageDeliver, Thing: slot},
 	})
-	unit := c.Reload
-	if unit == "" && s.Template == "tls-proxy" {
-		unit = ProxyUnit
+	end := s.Delivery(c)
+	with := map[string]provision.Arg{
+		"certificate": provision.Lit(c.Name),
+		"fingerprint": provision.From(fetchID(c.Name), "fingerprint"),
+		"address":     {Of: []provision.Output{at.v4}},
+		"port":        provision.Lit(s.SSH.Port),
+		"user":        provision.Lit(s.SSH.User),
+		"via":         provision.Lit(s.SSH.Via),
+		"host_keys":   provision.From(keys, "host_keys"),
+		"path":        provision.Lit(end.Path),
+		"reload":      provision.Lit(end.Unit),
+		"slot":        provision.Lit(slot),
+	}
+	for name, text := range map[string]string{"layout": string(end.Layout), "owner": end.Chown(), "mode": end.Mode} {
+		if text != map[string]string{"layout": "bundle", "owner": "root:root", "mode": "0600"}[name] {
+			with[name] = provision.Lit(text)
+		}
+	}
+	if len(end.Command) > 0 {
+		with["command"] = provision.Lit(end.Command)
+	}
+	if !end.Password.IsZero() { // which one it is, not what it is
+		with["password"] = provision.Lit("server." + s.Name)
 	}
 	return b.add(provision.Step{
 		ID: provision.StepID("deliver/" + slot), Kind: CertificateDeliver,
-		Needs: unique([]provision.StepID{server, at.v4.Step, keys, fetchID(c.Name), loginID}),
-		With: map[string]provision.Arg{
-			"certificate": provision.Lit(c.Name),
-			"fingerprint": provision.From(fetchID(c.Name), "fingerprint"),
-			"address":     {Of: []provision.Output{at.v4}},
-			"port":        provision.Lit(s.SSH.Port),
-			"user":        provision.Lit(s.SSH.User),
-			"via":         provision.Lit(s.SSH.Via),
-			"host_keys":   provision.From(keys, "host_keys"),
-			"path":        provision.Lit(templates.CertificatePath(c.Name, c.Persist)),
-			"reload":      provision.Lit(unit),
-			"slot":        provision.Lit(slot),
-		},
+		Needs:  unique([]provision.StepID{server, at.v4.Step, keys, fetchID(c.Name), loginID}),
+		With:   with,
 		Within: provision.Duration(5 * time.Minute), Expect: provision.Duration(5 * time.Second),
-		Say: provision.Say{Stage: provision.StageDeliver, Thing: slot, Detail: "certificate " + c.Name + " over SSH, host key from the console"},
+		Say: provision.Say{Stage: provision.StageDeliver, Thing: slot, Detail: "certificate " + c.Name + ending(end) + " over SSH, host key from the console"},
 	})
+}
+
+// ending says where a certificate ends, where that is not the usual place in the usual form.
+func ending(d provision.Delivery) string {
+	out := ""
+	if d.Layout != provision.LayoutBundle {
+		out += " as " + string(d.Layout)
+	}
+	if !strings.HasPrefix(d.Path, "/run/failover/tls/") {
+		out += " into " + d.Path
+	}
+	return out
 }

@@ -45,6 +45,9 @@ func (b *builder) readyArgs(s provision.Server) map[string]provision.Arg {
 	}
 	if c, ok := b.plan.Certificate(s.Certificate); ok {
 		with["fingerprint"] = provision.Lit(b.facts.Certificates[c.Name].Fingerprint)
+		if b.facts.Certificates[c.Name].Issue != nil {
+			with["fingerprint"] = provision.From(issueID(c.Name), "fingerprint")
+		}
 		if s.Ready.CA == "" {
 			with["ca"] = provision.Lit(c.CA)
 		}

@@ -39,9 +39,10 @@ func Reverse(g provision.Graph, events []provision.Event, run provision.RunID) p
 			out.Steps = append(out.Steps, agree)
 		}
 	}
+	cleared := clearedChallenges(g, events)
 	undo := map[provision.StepID]provision.StepID{} // by the step that is undone
 	for _, s := range slices.Backward(g.Steps) {
-		if s.Undo.Kind == "" || s.Undo.Kind == DNSRestore || !touched[s.ID] {
+		if s.Undo.Kind == "" || s.Undo.Kind == DNSRestore || !touched[s.ID] || cleared[s.ID] {
 			continue
 		}
 		with := undoArgs(s, outputs)
@@ -54,8 +55,12 @@ func Reverse(g provision.Graph, events []provision.Event, run provision.RunID) p
 		id := provision.StepID("remove/" + strings.ReplaceAll(string(s.ID), "/", "-"))
 		undo[s.ID] = id
 		kind, _, _ := strings.Cut(string(s.Kind), ".")
+		say := provision.Say{Stage: provision.StageRemove, Thing: s.Say.Thing, Detail: kind + " made by run " + run.Short()}
+		if s.Kind == GroupOpen {
+			say.Stage, say.Detail = provision.StageClose, fmt.Sprintf("port %v again", with["port"].Is)
+		}
 		out.Steps = append(out.Steps, provision.Step{ID: id, Kind: s.Undo.Kind, Needs: needs, With: with, Within: provision.Duration(5 * time.Minute),
-			Expect: provision.Duration(5 * time.Second), Say: provision.Say{Stage: provision.StageRemove, Thing: s.Say.Thing, Detail: kind + " made by run " + run.Short()}})
+			Expect: provision.Duration(5 * time.Second), Say: say})
 	}
 	return out
 }
@@ -64,6 +69,9 @@ func Reverse(g provision.Graph, events []provision.Event, run provision.RunID) p
 // step of the user's own was run. Such a run may be undone and begun anew in another region.
 func Inside(g provision.Graph, events []provision.Event) bool {
 	_, touched := effects(events)
+	if slices.ContainsFunc(events, func(e provision.Event) bool { return e.Type == provision.StepFailed && e.Final && issues(e.Kind) }) {
+		return false // an authority's no is not the region's: it would be asked again in each
+	}
 	return !slices.ContainsFunc(g.Steps, func(s provision.Step) bool {
 		return touched[s.ID] && (s.Kind == DNSMove || s.Kind == HookRun)
 	})

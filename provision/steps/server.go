@@ -18,7 +18,7 @@ const (
 	// GroupCreate {cloud name description rules run slot} → {id name}
 	GroupCreate provision.Kind = "group.create"
 	GroupDelete provision.Kind = "group.delete"
-	// GroupClose {cloud group port} → {}
+	// GroupClose {cloud group port cidr} → {}: what opens exactly this port, from cidr or from anywhere, is removed.
 	GroupClose provision.Kind = "group.close"
 	// ServerGroupCreate {cloud name policy} → {id}
 	ServerGroupCreate provision.Kind = "servergroup.create"

@@ -134,6 +134,11 @@ func TestBuild(t *testing.T) {
 	plan, facts = fullPlan()
 	pooled(&plan, facts)
 	golden(t, "pool", build(t, plan, facts))
+	plan, facts = fullPlan()
+	unissued(&plan, facts)
+	golden(t, "issued", build(t, plan, facts))
+	pooled(&plan, facts) // and where the run can do without some servers
+	build(t, plan, facts)
 }
 
 // pooled asks for three servers, of which two are enough at first, and for one more as a hedge.

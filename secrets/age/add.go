@@ -3,13 +3,13 @@ package age
 import (
 	"bytes"
 	"encoding/json"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"filippo.io/age"
@@ -23,17 +23,14 @@ import (
 // be left out, and those that the file remembers are used. ids open an existing file. A certificate whose
 // key does not belong to it is refused.
 func Add(path, name string, chainPEM, keyPEM []byte, recipients []age.Recipient, ids []age.Identity) error {
-	if !goodName(name) {
-		return fmt.Errorf("%q is not a good name: letters, digits, . - _ * and /", name)
-	}
-	c, err := secrets.ParseCertificate(bytes.Clone(chainPEM), bytes.Clone(keyPEM))
-	if err != nil {
+	fresh := &Bundle{}
+	if err := fresh.put(name, chainPEM, keyPEM); err != nil {
 		return err
 	}
-	key := c.Key()
-	defer key.Wipe()
+	fresh.Wipe()
 	b := &Bundle{c: content{Version: version}}
-	switch _, err := os.Stat(path); {
+	_, err := os.Stat(path)
+	switch {
 	case err == nil:
 		if b, err = OpenFile(path, ids...); err != nil {
 			return err
@@ -50,10 +47,47 @@ func Add(path, name string, chainPEM, keyPEM []byte, recipients []age.Recipient,
 	if b.c.Recipients, err = names(recipients); err != nil {
 		return err
 	}
-	b.c.Version = version
-	b.c.Entries = slices.DeleteFunc(b.c.Entries, func(e entry) bool { return e.Name == name })
-	b.c.Entries = append(b.c.Entries, entry{name, chainOf(c), bytes.Clone(key.Bytes()), time.Now().UTC().Truncate(time.Second)})
+	if err := b.put(name, chainPEM, keyPEM); err != nil {
+		return err
+	}
 	return b.write(path, recipients)
+}
+
+// put adds a certificate, or replaces the one of that name.
+func (b *Bundle) put(name string, chainPEM, keyPEM []byte) error {
+	if !goodName(name) {
+		return fmt.Errorf("%q is not a good name: letters, digits, . - _ * and /", name)
+	}
+	c, err := secrets.ParseCertificate(bytes.Clone(chainPEM), bytes.Clone(keyPEM))
+	if err != nil {
+		return err
+	}
+	key := c.Key()
+	defer key.Wipe()
+	b.c.Version = version
+	b.retire(name, c)
+	b.c.Entries = append(b.c.Entries, entry{name, c.ChainPEM(), bytes.Clone(key.Bytes()), time.Now().UTC().Truncate(time.Second)})
+	return nil
+}
+
+// Former is put behind the name of an entry that another one has replaced.
+const Former = ".former"
+
+// retire makes room for a certificate under a name. The one that it replaces is kept beside it, where it has another key: servers
+// of a run that is over let in whoever has that one, and only so can the new one be delivered to them.
+func (b *Bundle) retire(name string, c *secrets.Certificate) {
+	i := slices.IndexFunc(b.c.Entries, func(e entry) bool { return e.Name == name })
+	if i < 0 {
+		return
+	}
+	old := b.c.Entries[i]
+	b.c.Entries = slices.Delete(b.c.Entries, i, i+1)
+	if strings.HasSuffix(name, Former) || bytes.Equal(bytes.TrimSpace(old.Key), bytes.TrimSpace(c.Key().Bytes())) {
+		return
+	}
+	b.c.Entries = slices.DeleteFunc(b.c.Entries, func(e entry) bool { return e.Name == name+Former })
+	old.Name = name + Former
+	b.c.Entries = append(b.c.Entries, old)
 }
 
 // Remove takes a certificate out of the file at path.
@@ -72,15 +106,6 @@ func Remove(path, name string, ids []age.Identity) error {
 	}
 	b.c.Entries = slices.DeleteFunc(b.c.Entries, func(e entry) bool { return e.Name == name })
 	return b.write(path, recipients)
-}
-
-// chainOf gives the chain as it is served: in order, without what does not belong.
-func chainOf(c *secrets.Certificate) []byte {
-	var out bytes.Buffer
-	for _, x := range c.Chain {
-		_ = pem.Encode(&out, &pem.Block{Type: "CERTIFICATE", Bytes: x.Raw}) // a Buffer takes everything
-	}
-	return out.Bytes()
 }
 
 func (b *Bundle) write(path string, recipients []age.Recipient) error {

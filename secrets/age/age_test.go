@@ -76,7 +76,7 @@ func TestAddAndGet(t *testing.T) {
 		t.Fatal(err)
 	}
 	key := seal(t, path, "edge", rs)
-	seal(t, path, "api", nil, two) // no recipients: those that the file remembers
+	former := seal(t, path, "api", nil, two) // no recipients: those that the file remembers
 	replaced := seal(t, path, "api", nil, one)
 	info, err := os.Stat(path)
 	if err != nil || runtime.GOOS != "windows" && info.Mode().Perm() != 0o600 {
@@ -87,32 +87,53 @@ func TestAddAndGet(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if d := cmp.Diff([]string{"edge", "api"}, b.Names()); d != "" {
+		if d := cmp.Diff([]string{"edge", "api.former", "api"}, b.Names()); d != "" {
 			t.Error(d)
 		}
 		if d := cmp.Diff([]string{onePub, twoPub}, b.Recipients()); d != "" {
 			t.Error(d)
 		}
-		for n, want := range map[string][]byte{"edge": key, "api": replaced} {
+		for n, want := range map[string][]byte{"edge": key, "api": replaced, "api.former": former} {
 			c, err := b.Get(n)
 			if err != nil || !bytes.Equal(c.Key().Bytes(), want) {
 				t.Errorf("%s came out changed: %v", n, err)
 			}
 		}
-		if _, err := b.Get("nope"); err == nil || !strings.Contains(err.Error(), "it holds edge, api") {
+		if _, err := b.Get("nope"); err == nil || !strings.Contains(err.Error(), "it holds edge, api.former, api") {
 			t.Error(err)
 		}
 		b.Wipe()
 	}
 	list, err := List(path, one)
-	if err != nil || len(list) != 2 || list[0].Name != "edge" || list[0].Subject != "CN=edge.test" || !slices.Equal(list[0].Names, []string{"edge.test"}) || len(list[0].Fingerprint) != 64 {
+	if err != nil || len(list) != 3 || list[0].Name != "edge" || list[0].Subject != "CN=edge.test" || !slices.Equal(list[0].Names, []string{"edge.test"}) || len(list[0].Fingerprint) != 64 {
 		t.Errorf("%+v %v", list, err)
 	}
 	if err := Remove(path, "edge", []age.Identity{one}); err != nil {
 		t.Fatal(err)
 	}
-	if list, err := List(path, two); err != nil || len(list) != 1 || list[0].Name != "api" {
+	if list, err := List(path, two); err != nil || len(list) != 2 || list[0].Name != "api.former" {
 		t.Errorf("%+v %v", list, err)
+	}
+	// A third one: the first is gone. The same once more, as renewals that keep their key are: what was former stays.
+	third := seal(t, path, "api", nil, one)
+	b, err := OpenFile(path, one)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := b.Get("api")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := Add(path, "api", again.ChainPEM(), again.Key().Bytes(), nil, []age.Identity{one}); err != nil {
+		t.Fatal(err)
+	}
+	if b, err = OpenFile(path, one); err != nil {
+		t.Fatal(err)
+	}
+	for n, want := range map[string][]byte{"api": third, "api.former": replaced} {
+		if c, err := b.Get(n); err != nil || !bytes.Equal(c.Key().Bytes(), want) {
+			t.Errorf("%s is another one: %v", n, err)
+		}
 	}
 	left, err := os.ReadDir(filepath.Dir(path))
 	if err != nil || len(left) != 1 {
@@ -141,7 +162,7 @@ func TestAddRefuses(t *testing.T) {
 		{"a", otherChain, key, rs, "does not belong"},
 		{"a", nil, key, rs, "no CERTIFICATE"},
 		{"a", chain, nil, rs, "no PRIVATE KEY"},
-		{"a", chain, key, nil, "for whom?"},
+		{"a", chain, key, nil, "nobody is named"},
 		{"a", chain, key, append([]age.Recipient{p}, rs...), "cannot be mixed"},
 	}
 	for _, c := range cases {

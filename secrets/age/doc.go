@@ -38,6 +38,7 @@ type content struct {
 	Version    int      `json:"version"`
 	Recipients []string `json:"recipients"`
 	Entries    []entry  `json:"entries"`
+	Items      []item   `json:"items,omitempty"`
 }
 
 type entry struct {
@@ -45,6 +46,12 @@ type entry struct {
 	Chain []byte    `json:"chain"`
 	Key   []byte    `json:"key"`
 	Added time.Time `json:"added,omitzero"`
+}
+
+// item is something secret that is no certificate.
+type item struct {
+	Name string `json:"name"`
+	Data []byte `json:"data"`
 }
 
 // Bundle is an opened file. Wipe it after use.
@@ -181,6 +188,10 @@ func (b *Bundle) Get(name string) (*secrets.Certificate, error) {
 	for _, e := range b.c.Entries {
 		if e.Name == name {
 			c, err := secrets.ParseCertificate(e.Chain, e.Key)
+			var locked *secrets.LockedError
+			if errors.As(err, &locked) {
+				return nil, fmt.Errorf("certificate %q: %w", name, err)
+			}
 			if err != nil {
 				return nil, fmt.Errorf("certificate %q: %w", name, &wrongFileError{err.Error()})
 			}
@@ -199,7 +210,10 @@ func (b *Bundle) Wipe() {
 	for _, e := range b.c.Entries {
 		clear(e.Key)
 	}
-	b.c.Entries = nil
+	for _, x := range b.c.Items {
+		clear(x.Data)
+	}
+	b.c.Entries, b.c.Items = nil, nil
 }
 
 // Entry is what may be shown of a certificate of a bundle.

@@ -75,10 +75,13 @@ func recipient(k string) (age.Recipient, error) {
 	return nil, errors.New("a recipient begins with age1: " + how)
 }
 
+// ErrNobody says that a bundle is to be made and nobody is named who may open it.
+var ErrNobody = errors.New("nobody is named who may open it")
+
 // names gives recipients as they are remembered.
 func names(rs []age.Recipient) ([]string, error) {
 	if len(rs) == 0 {
-		return nil, errors.New("for whom? Give a recipient (age1...), a file of them, or a passphrase")
+		return nil, ErrNobody
 	}
 	var out []string
 	for _, r := range rs {

@@ -23,6 +23,7 @@ const EnvIdentity = "FAILOVER_AGE_IDENTITY"
 type Store struct {
 	File     string                                                     // of the bundle
 	Identity string                                                     // path of an identity file; may be empty
+	For      []string                                                   // recipients of a file that is not there yet; none: Identity's own
 	Dir      string                                                     // that both are relative to
 	Env      func(string) (string, bool)                                // nil: os.LookupEnv
 	Ask      func(ctx context.Context, q string) (secrets.Value, error) // nil: there is nobody to ask
@@ -36,7 +37,8 @@ type Store struct {
 func (s *Store) Certificate(ctx context.Context, name string) (*secrets.Certificate, error) {
 	c, err := s.certificate(ctx, name)
 	var wrong *wrongFileError
-	if err != nil && !errors.As(err, &wrong) {
+	var locked *secrets.LockedError
+	if err != nil && !errors.As(err, &wrong) && !errors.As(err, &locked) {
 		err = &secrets.Error{Away: true, Err: err}
 	}
 	return c, err
@@ -69,25 +71,30 @@ func (s *Store) at(path string) string {
 // Identities gives what may open the bundle: of the plan, of the environment, or of a person, in this
 // order. For a bundle that is sealed with a passphrase only a person will do.
 func (s *Store) Identities(ctx context.Context) ([]age.Identity, error) {
+	return s.identities(ctx, false)
+}
+
+// identities also gives, when making, those of a file that is not there yet.
+func (s *Store) identities(ctx context.Context, making bool) ([]age.Identity, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.ids != nil {
 		return s.ids, nil
 	}
-	ids, err := s.find(ctx)
+	ids, err := s.find(ctx, making)
 	if err == nil {
 		s.ids = ids
 	}
 	return ids, err
 }
 
-func (s *Store) find(ctx context.Context) ([]age.Identity, error) {
+func (s *Store) find(ctx context.Context, making bool) ([]age.Identity, error) {
 	env := s.Env
 	if env == nil {
 		env = os.LookupEnv
 	}
 	sealed, err := SealedWithPassphrase(s.at(s.File))
-	if err != nil {
+	if err != nil && (!making || !errors.Is(err, os.ErrNotExist)) {
 		return nil, err
 	}
 	if sealed {

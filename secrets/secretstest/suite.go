@@ -17,6 +17,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/pem"
+	"errors"
 	"math/big"
 	"strings"
 	"sync"
@@ -142,6 +143,26 @@ func Run(t *testing.T, fresh func(t *testing.T) Subject) {
 		put(t, s, "edge", chain, broken)
 		_, err := get(t, s, "edge")
 		refused(t, err, false, broken)
+	})
+	t.Run("an encrypted key", func(t *testing.T) { // somebody may be asked for its passphrase, further up
+		s := fresh(t)
+		chain, key := ca.Issue(t, "EC", time.Now().Add(time.Hour), "www.example.test")
+		b, _ := pem.Decode(key)
+		locked, err := x509.EncryptPEMBlock(rand.Reader, b.Type, b.Bytes, []byte("hunter2hunter2"), x509.PEMCipherAES256) //nolint:staticcheck // as people have it
+		if err != nil {
+			t.Fatal(err)
+		}
+		put(t, s, "edge", chain, pem.EncodeToMemory(locked))
+		_, err = get(t, s, "edge")
+		refused(t, err, false, key)
+		var le *secrets.LockedError
+		if !errors.As(err, &le) {
+			t.Fatalf("%v is no LockedError", err)
+		}
+		c, err := le.Unlock(secrets.NewValue([]byte("hunter2hunter2")))
+		if err != nil || !sameKey(t, c.Key().Bytes(), key) {
+			t.Errorf("unlocked: %v", err)
+		}
 	})
 	t.Run("what is no PEM at all", func(t *testing.T) {
 		s := fresh(t)

@@ -14,6 +14,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 
 	"golang.org/x/term"
@@ -42,6 +43,8 @@ type App struct {
 	LookEnv  func(string) (string, bool)
 
 	backends map[string]secrets.Backend // that were made already
+	asking   sync.Mutex                 // one question at a time
+	said     map[string]secrets.Value   // passphrases, by what they open
 
 	// box, where it is set, is a sandbox that outlives a command: --sandbox uses it instead of starting its
 	// own, and a run in it can be taken up again.
@@ -52,7 +55,9 @@ type App struct {
 
 // Main runs the command line and gives the exit code.
 func Main() int {
+	noCore()
 	app := &App{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, LookEnv: os.LookupEnv}
+	defer app.forget()
 	root := newRoot(app)
 	root.SetArgs(longFlags(os.Args[1:]))
 	root.SetIn(app.In)

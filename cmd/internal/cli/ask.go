@@ -49,3 +49,41 @@ func (a *App) askSecret() func(ctx context.Context, question string) (secrets.Va
 		return secrets.NewValue(b), err
 	}
 }
+
+// askOnce is askSecret that remembers what a person said, while this process lives: a certificate is fetched once for each region, and again by
+// a run. What is asked a second time in one go was wrong the first time.
+func (a *App) askOnce(what string) func(ctx context.Context, question string) (secrets.Value, error) {
+	ask := a.askSecret()
+	if ask == nil {
+		return nil
+	}
+	again := false
+	return func(ctx context.Context, question string) (secrets.Value, error) {
+		a.asking.Lock()
+		defer a.asking.Unlock()
+		if known := a.said[what]; len(known.Bytes()) > 0 && !again {
+			again = true
+			return secrets.NewValue(append([]byte{}, known.Bytes()...)), nil
+		}
+		again = true
+		v, err := ask(ctx, question)
+		if err != nil {
+			return v, err
+		}
+		if a.said == nil {
+			a.said = map[string]secrets.Value{}
+		}
+		a.said[what] = secrets.NewValue(append([]byte{}, v.Bytes()...))
+		return v, nil
+	}
+}
+
+// forget wipes what people said.
+func (a *App) forget() {
+	a.asking.Lock()
+	defer a.asking.Unlock()
+	for _, v := range a.said {
+		v.Wipe()
+	}
+	a.said = nil
+}

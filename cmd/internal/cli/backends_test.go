@@ -15,6 +15,7 @@ import (
 	agelib "filippo.io/age"
 
 	"github.com/dripstat/failover/provision/sandbox"
+	"github.com/dripstat/failover/secrets/acme/acmetest"
 )
 
 // place is one backend with the plan's own certificate in it.
@@ -43,6 +44,9 @@ func lay(names ...string) func(*testing.T, *bench) {
 
 // morePlaces are those that need a server, of tests under a tag of their own.
 var morePlaces []place
+
+// morePages arranges what pages speak of that need a server, by the page's name.
+var morePages = map[string]func(t *testing.T, b *bench){}
 
 // everyPlace is all backends that there are.
 func everyPlace() []place {
@@ -164,6 +168,12 @@ func TestPlansOfThePagesRun(t *testing.T) {
 			b.no(os.WriteFile(filepath.Join(dir, "fullchain.pem"), b.chain, 0o600))
 			b.no(os.WriteFile(filepath.Join(dir, "privkey.pem"), b.key, 0o600))
 		},
+		"acme": func(t *testing.T, b *bench) { // a Pebble that sees the sandbox's name server
+			ca := acmetest.Start(t, acmetest.Options{NameServer: b.cloud.NameServer()})
+			b.no(os.WriteFile(b.path("directory.pem"), ca.CA, 0o600))
+			b.no(os.WriteFile(b.path("ca.pem"), ca.Root(0), 0o600))
+			b.env["FAILOVER_VAR_directory"], b.env["FAILOVER_VAR_directory_ca"] = ca.Directory, "directory.pem"
+		},
 		"env": func(_ *testing.T, b *bench) {
 			b.env["TLS_EDGE_CHAIN"], b.env["TLS_EDGE_KEY"] = string(b.chain), string(b.key)
 		},
@@ -187,8 +197,11 @@ func TestPlansOfThePagesRun(t *testing.T) {
 					arrange[name] = p.page
 				}
 			}
+			if f := morePages[name]; f != nil {
+				arrange[name] = f
+			}
 			switch {
-			case arrange[name] == nil && name == "vault":
+			case arrange[name] == nil && strings.HasPrefix(name, "vault"):
 				t.Skip("a Vault is there under the build tag vault")
 			case name == "barbican":
 				t.Skip("the sandbox has no key manager")

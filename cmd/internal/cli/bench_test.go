@@ -76,7 +76,7 @@ func newBenchOf(t *testing.T, src, host string, quota sandbox.Quota, faults []st
 	t.Helper()
 	b := &bench{t: t, dir: t.TempDir()}
 	b.env = map[string]string{"FAILOVER_STATE_DIR": filepath.Join(b.dir, "state"), "TERM": "dumb",
-		"VAULT_ROLE_ID": "not yet", "VAULT_SECRET_ID": "not yet"} // a plan that names them is read before there is a Vault
+		"KEYSTORE_PASSWORD": "the-plan's-own-7f3a", "VAULT_ROLE_ID": "not yet", "VAULT_SECRET_ID": "not yet"} // a plan that names them is read before there is a Vault
 	ca, err := sandbox.NewCA()
 	b.no(err)
 	chain, key, err := ca.Issue(host)
@@ -178,6 +178,10 @@ var rich = []string{
 
 // Runs wait most of their time: more of them than there are cores may go on at once.
 func TestMain(m *testing.M) {
+	if what := os.Getenv(childPanic); what != "" {
+		noCore()
+		os.Exit(panics(what))
+	}
 	if os.Getenv(childSocket) != "" {
 		os.Exit(child())
 	}

@@ -187,6 +187,9 @@ func (b *box) seed(so *sandbox.Options, plan provision.Plan) {
 			for _, z := range s.Zones {
 				add(&so.AZs, z)
 			}
+			if c, ok := plan.Certificate(s.Certificate); ok {
+				expect(so, s.Delivery(c))
+			}
 			for _, g := range s.SecurityGroups {
 				if g != "default" {
 					add(&so.SecurityGroups, g)
@@ -217,6 +220,18 @@ func (b *box) seed(so *sandbox.Options, plan provision.Plan) {
 			zone.Records = append(zone.Records, sandbox.Record{Name: z.FQDN(r), Type: r.Type, TTL: 300, Values: values})
 		}
 		so.Zones = append(so.Zones, zone)
+	}
+}
+
+// expect lets servers have what a delivery takes for granted: the user that setup makes, the command that reloads a service,
+// the password that it was told.
+func expect(so *sandbox.Options, d provision.Delivery) {
+	so.Users = append(so.Users, d.Owner, d.Group)
+	if len(d.Command) > 0 {
+		so.Commands = append(so.Commands, d.Command)
+	}
+	if !d.Password.IsZero() {
+		so.Keystores = append(so.Keystores, string(d.Password.Bytes()))
 	}
 }
 

@@ -172,6 +172,11 @@ func places(c provision.Certificate, tried []secrets.Tried, region string, now t
 		}
 		p.Findings = preflight.CertificateFindings(c, t, now)
 		p.Works = !slices.ContainsFunc(p.Findings, func(f provision.Finding) bool { return f.Weight == provision.Refuse })
+		if t.Offer != nil {
+			p.Issue = true
+			out = append(out, p)
+			continue
+		}
 		p.NotAfter, p.Fingerprint = &t.Certificate.Leaf.NotAfter, t.Certificate.Fingerprint()
 		switch {
 		case first == "":

@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"compress/gzip"
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/hkdf"
@@ -21,6 +22,7 @@ import (
 	"testing"
 
 	"golang.org/x/crypto/ssh"
+	"software.sslmate.com/src/go-pkcs12"
 )
 
 // needles are the forms in which a private key could leave this process.
@@ -42,16 +44,29 @@ func secretsOf(t *testing.T, keyPEM []byte) needles {
 	if block == nil {
 		t.Fatal("the key is not PEM")
 	}
-	n := needles{}
-	n.forms("DER", block.Bytes)
-	for line := range strings.Lines(string(keyPEM)) {
-		if line = strings.TrimSpace(line); len(line) > 20 && !strings.HasPrefix(line, "-----") {
-			n["PEM line "+line[:4]] = []byte(line)
-		}
-	}
 	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
 	if err != nil {
 		t.Fatal(err)
+	}
+	signer, ok := key.(crypto.Signer)
+	if !ok {
+		t.Fatalf("a %T has no public half", key)
+	}
+	public, err := x509.MarshalPKIXPublicKey(signer.Public())
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := needles{}
+	n.forms("DER", block.Bytes)
+	for line := range strings.Lines(string(keyPEM)) {
+		if line = strings.TrimSpace(line); len(line) <= 20 || strings.HasPrefix(line, "-----") {
+			continue
+		}
+		// A line of the public half alone is no secret: a CSR, or a certificate, may hold the very same text.
+		if b, err := base64.RawStdEncoding.DecodeString(strings.TrimRight(line, "=")); err == nil && bytes.Contains(public, b) {
+			continue
+		}
+		n["PEM line "+line[:4]] = []byte(line)
 	}
 	if k, ok := key.(*ecdsa.PrivateKey); ok {
 		d, err := k.Bytes()
@@ -94,19 +109,26 @@ func (n needles) in(text []byte, depth int) []string {
 }
 
 // No private key is in a request, an event, a line of output, the journal, or any file of this machine but those that
-// it is kept in, wherever it is kept.
+// it is kept in, wherever it is kept, and in whatever form it ends; nor is the password of a keystore.
 func TestPrivateKeyLeavesOnlyOverSSH(t *testing.T) {
+	bundle := ending{files: []string{"/run/failover/tls/edge.pem"}, owner: "root:root", mode: 0o600}
 	for _, p := range everyPlace() {
-		t.Run(p.name, func(t *testing.T) { leaks(t, p) })
+		t.Run(p.name, func(t *testing.T) { leaks(t, p, bundle) })
+	}
+	for _, e := range endings() {
+		if !strings.Contains(e.block, "layout") { // a bundle in another place is the same bytes on the same way
+			continue
+		}
+		t.Run(e.name, func(t *testing.T) { leaks(t, place{name: "age", block: sealedBlock}, e) })
 	}
 }
 
-func leaks(t *testing.T, p place) {
+func leaks(t *testing.T, p place, end ending) {
 	tmp := t.TempDir() // not parallel: the environment is the process's
 	for _, k := range []string{"TMPDIR", "HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME"} {
 		t.Setenv(k, tmp)
 	}
-	b := p.bench(t)
+	b := p.bench(t, end.edits()...)
 	keys := secretsOf(t, b.key)
 	if len(keys) < 10 {
 		t.Fatalf("only %d forms are looked for", len(keys))
@@ -123,6 +145,10 @@ func leaks(t *testing.T, p place) {
 		t.Errorf("the certificate is from %q", s)
 	}
 	run := string(b.events()[0].Run)
+	b.passwords(keys, end)
+	b.must(exitDone, "deliver", "--dry-run")
+	b.must(exitDone, "deliver", "--yes", "--json") // the other command that delivers
+	b.passwords(keys, end)                         // made anew
 	b.must(exitDone, "status")
 	b.must(exitDone, "status", "--json")
 
@@ -136,6 +162,30 @@ func leaks(t *testing.T, p place) {
 		t.Fatalf("the login key is not derived as this test thinks; it would look for the wrong one: %+v", pairs)
 	}
 
+	b.sweep(keys, tmp, p.open, 2)
+	// And it did get there: to be silent because nothing was delivered would prove nothing.
+	for _, s := range b.cloud.Snapshot().Servers {
+		if !bytes.Contains(b.delivered(s.ID, end), bytes.TrimSpace(b.key)) {
+			t.Errorf("%s has no key", s.Name)
+		}
+		for _, name := range end.files {
+			_, mode, owner, err := b.cloud.ReadFile(s.ID, name)
+			if err != nil || uint32(mode.Perm()) != end.mode || owner != end.owner {
+				t.Errorf("%s: %s is %v of %s, %v", s.Name, name, mode, owner, err)
+			}
+		}
+	}
+	b.no(os.WriteFile(filepath.Join(tmp, "control"), b.key, 0o600))
+	if text, _ := os.ReadFile(filepath.Join(tmp, "control")); len(keys.in(text, 0)) == 0 {
+		t.Error("a key in a file is not found")
+	}
+}
+
+// sweep looks for keys in all that was sent to the cloud, printed and written, but for the files that are to hold one. runs is
+// how many journals there are.
+func (b *bench) sweep(keys needles, tmp string, open []string, runs int) {
+	t := b.t
+	t.Helper()
 	found := func(where string, text []byte) {
 		for _, hit := range keys.in(text, 2) {
 			t.Errorf("%s holds the private key (%s)", where, hit)
@@ -154,7 +204,7 @@ func leaks(t *testing.T, p place) {
 			}
 			text, err := os.ReadFile(path)
 			files++
-			if rel, rerr := filepath.Rel(b.dir, path); rerr == nil && slices.Contains(p.open, rel) {
+			if rel, rerr := filepath.Rel(b.dir, path); rerr == nil && slices.Contains(open, rel) {
 				return err
 			}
 			if strings.HasSuffix(path, ".jsonl") {
@@ -164,21 +214,40 @@ func leaks(t *testing.T, p place) {
 			return err
 		}))
 	}
-	if files < 5 || journals != 1 {
+	if files < 5 || journals != runs {
 		t.Errorf("%d files and %d journals were looked into", files, journals)
 	}
-	// And it did get there: to be silent because nothing was delivered would prove nothing.
+}
+
+// passwords adds those of the keystores that servers have now to what is looked for.
+func (b *bench) passwords(n needles, end ending) {
+	b.t.Helper()
+	if !strings.Contains(end.block, "pkcs12") {
+		return
+	}
+	n.forms("the plan's password", []byte(b.env["KEYSTORE_PASSWORD"]))
 	for _, s := range b.cloud.Snapshot().Servers {
-		got, mode, owner, err := b.cloud.ReadFile(s.ID, "/run/failover/tls/edge.pem")
-		if err != nil || !bytes.Contains(got, bytes.TrimSpace(b.key)) {
-			t.Errorf("%s has no key: %v", s.Name, err)
-		}
-		if mode.Perm() != 0o600 || owner != "root:root" {
-			t.Errorf("%s: the key is %v of %s", s.Name, mode, owner)
+		if p, _, _, err := b.cloud.ReadFile(s.ID, filepath.Dir(end.files[0])+"/keystore.password"); err == nil {
+			n.forms("the password of "+s.Name+" "+string(p[:4]), p)
 		}
 	}
-	b.no(os.WriteFile(filepath.Join(tmp, "control"), b.key, 0o600))
-	if text, _ := os.ReadFile(filepath.Join(tmp, "control")); len(keys.in(text, 0)) == 0 {
-		t.Error("a key in a file is not found")
+}
+
+// delivered gives the key, as PEM, that is in what a server has.
+func (b *bench) delivered(server string, end ending) []byte {
+	b.t.Helper()
+	text, _, _, err := b.cloud.ReadFile(server, end.files[0])
+	b.no(err)
+	if !strings.HasSuffix(end.files[0], ".p12") {
+		return text
 	}
+	password, _, _, err := b.cloud.ReadFile(server, filepath.Dir(end.files[0])+"/keystore.password")
+	if err != nil {
+		password = []byte(b.env["KEYSTORE_PASSWORD"])
+	}
+	key, _, _, err := pkcs12.DecodeChain(text, string(password))
+	b.no(err)
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	b.no(err)
+	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
 }

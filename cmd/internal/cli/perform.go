@@ -136,6 +136,12 @@ func (a *App) open(ctx context.Context, p *performance, lease *lock.Pair, first 
 // with the run since it was read, or begun to undo it.
 func (p *performance) takeUp(ctx context.Context) (err error) {
 	switch service := p.graph.Service; {
+	case p.graph.Purpose == "deliver" && len(p.past) == 0: // the run itself is left as it is
+		_, err = journal.Resume(ctx, p.store.runs, service, p.graph.Of)
+		var undone *journal.AbandonedError
+		if errors.As(err, &undone) {
+			return usage("failover runs lists them", "%v: its servers are gone, or going", undone)
+		}
 	case p.graph.Of != "" && len(p.past) == 0:
 		return wentOn(journal.Abandon(ctx, p.store.runs, service, p.graph.Of, p.id, p.known), p.graph.Of)
 	case len(p.past) > 0:

@@ -44,7 +44,7 @@ func newRoot(app *App) *cobra.Command {
 	_ = root.MarkFlagFilename("plan", "hcl", "json")
 
 	root.AddCommand(newInit(app), newValidate(app), newFmt(app), newSeal(app), newSandbox(app), newVersion(app),
-		newRuns(app), newStatus(app), newCheck(app), newResume(app), newAbandon(app), newBack(app), newReference(app, root))
+		newRuns(app), newStatus(app), newCheck(app), newDeliver(app), newResume(app), newAbandon(app), newBack(app), newReference(app, root))
 	return root
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -26,6 +27,7 @@ type sealOptions struct {
 	identity       string
 	passphrase     bool
 	list           bool
+	forget         bool
 }
 
 // newSeal is `failover seal`: certificates into an age-encrypted bundle.
@@ -54,6 +56,7 @@ func newSeal(app *App) *cobra.Command {
 	f.BoolVarP(&o.passphrase, "passphrase", "p", false, "seal with a passphrase instead of recipients")
 	f.StringVarP(&o.identity, "identity", "i", "", "file that opens an existing bundle (default: FAILOVER_AGE_IDENTITY, then the terminal)")
 	f.BoolVar(&o.list, "list", false, "list what is in the bundle")
+	f.BoolVar(&o.forget, "forget-former", false, "do not keep the certificate that this one replaces (NAME.former): failover deliver needs it once")
 	return cmd
 }
 
@@ -71,10 +74,17 @@ func (o *sealOptions) seal(ctx context.Context, app *App, name string) error {
 			return usage("give the PEM file of the private key", "%v", err)
 		}
 	}
-	defer clear(key)
+	defer func() { clear(key) }()
 	c, err := secrets.ParseCertificate(append([]byte{}, chain...), append([]byte{}, key...))
+	var locked *secrets.LockedError
+	if errors.As(err, &locked) && app.interactive() {
+		if c, err = locked.Open(ctx, pick(o.key, o.cert), app.askSecret()); err == nil {
+			clear(key) // from here on, what was read stands for the files
+			chain, key = c.ChainPEM(), bytes.Clone(c.Key().Bytes())
+		}
+	}
 	if err != nil {
-		return &exitError{code: exitUsage, err: provision.AsError(o.cert, err)}
+		return &exitError{code: exitUsage, err: provision.AsError(pick(o.key, o.cert), err)}
 	}
 	defer c.Key().Wipe()
 	to, err := o.sealTo(ctx, app)
@@ -89,8 +99,18 @@ func (o *sealOptions) seal(ctx context.Context, app *App, name string) error {
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if err := age.Add(o.out, name, chain, key, to, ids); err != nil {
+	if err := age.Add(o.out, name, chain, key, to, ids); errors.Is(err, age.ErrNobody) {
+		return &exitError{code: exitUsage, err: &provision.Error{What: o.out + " does not exist yet, and " + err.Error(),
+			Hint: "-r age1... (age-keygen -o identity.txt makes one), -R FILE with several, or -p for a passphrase"}}
+	} else if err != nil {
 		return &exitError{code: exitUsage, err: err}
+	}
+	if o.forget {
+		if list, err := age.List(o.out, ids...); err == nil && slices.ContainsFunc(list, func(e age.Entry) bool { return e.Name == name+age.Former }) {
+			if err := age.Remove(o.out, name+age.Former, ids); err != nil {
+				return &exitError{code: exitUsage, err: err}
+			}
+		}
 	}
 	_, _ = fmt.Fprintf(app.Out, "sealed %s into %s: %s, expires %s\n", name, o.out, strings.Join(c.Leaf.DNSNames, ", "), c.Leaf.NotAfter.Format("2006-01-02"))
 	l := app.look(app.Err)

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/agent"
@@ -20,6 +21,7 @@ import (
 	"github.com/dripstat/failover/provision/dns/rfc2136"
 	"github.com/dripstat/failover/provision/engine"
 	"github.com/dripstat/failover/provision/hook"
+	"github.com/dripstat/failover/provision/issue"
 	"github.com/dripstat/failover/provision/openstack"
 	"github.com/dripstat/failover/provision/planfile"
 	"github.com/dripstat/failover/provision/preflight"
@@ -75,7 +77,15 @@ func (a *App) newSite(plan provision.Plan, region string, box *box) (*site, erro
 			s.stores[st.Name] = s.backend(st)
 			continue
 		}
+		if issues(st) { // once what they seal into is there
+			continue
+		}
 		s.stores[st.Name] = a.once(plan.Digest+" "+plan.Dir+" "+st.Name, func() secrets.Backend { return s.backend(st) })
+	}
+	for _, st := range plan.Secrets {
+		if issues(st) {
+			s.stores[st.Name] = a.once(plan.Digest+" "+plan.Dir+" "+st.Name, func() secrets.Backend { return s.issuer(st, box != nil) })
+		}
 	}
 	if box != nil {
 		s.dial = box.cloud.Dial
@@ -142,7 +152,7 @@ func (s *site) backend(st provision.SecretStore) secrets.Backend {
 	case st.Barbican != nil:
 		return &barbican.Store{Client: s.clouds[st.Barbican.Cloud].KeyManager, Chain: st.Barbican.Chain, Key: st.Barbican.Key}
 	}
-	return &age.Store{File: st.Age.File, Identity: st.Age.Identity, Dir: dir, Env: s.app.LookEnv, Ask: s.app.askSecret()}
+	return &age.Store{File: st.Age.File, Identity: st.Age.Identity, For: st.Age.Recipients, Dir: dir, Env: s.app.LookEnv, Ask: s.app.askSecret()}
 }
 
 func vaultStore(v provision.VaultStore, dir string) *vault.Store {
@@ -183,7 +193,7 @@ func (s *site) ladder(name string) ([]secrets.Rung, error) {
 	}
 	var out []secrets.Rung
 	for _, ref := range c.From {
-		out = append(out, secrets.Rung{Ref: ref, Backend: s.stores[ref.Store]})
+		out = append(out, secrets.Rung{Ref: ref, Backend: s.stores[ref.Store], Names: c.Names, Ask: s.app.askOnce(ref.String())})
 	}
 	return out, nil
 }
@@ -199,6 +209,61 @@ func (s *site) certificate(ctx context.Context, name, fingerprint string) (secre
 		return got, &provision.Error{Err: err, What: "it is not to be had", Hint: secrets.HintOf(err)}
 	}
 	return got, nil
+}
+
+// kept is certificate without an offer to issue one: what is delivered again is what somebody has renewed.
+func (s *site) kept(ctx context.Context, name string) (secrets.Got, error) {
+	rungs, err := s.ladder(name)
+	if err != nil {
+		return secrets.Got{}, err
+	}
+	for i := range rungs {
+		rungs[i].Kept = true
+	}
+	got, err := secrets.Climb(ctx, rungs, "")
+	if err != nil {
+		return got, &provision.Error{Err: err, What: "it is not to be had", Hint: secrets.HintOf(err)}
+	}
+	s.keeper.Keep(name, got)
+	return got, nil
+}
+
+// former finds a certificate that was in use before the one that the plan names now: another place may still have it, failover seal keeps
+// the one that it replaces, or somebody says under which path.
+func (s *site) former(ctx context.Context, name, fingerprint, path string) (secrets.Got, error) {
+	own, err := s.ladder(name)
+	if err != nil {
+		return secrets.Got{}, err
+	}
+	rungs := own
+	if path != "" {
+		rungs = nil
+	}
+	for _, r := range own {
+		switch {
+		case path != "":
+			r.Ref.Path = path
+		case r.Ref.Path != "":
+			r.Ref.Path += age.Former
+		default:
+			continue
+		}
+		rungs = append(rungs, r)
+	}
+	got, err := secrets.Climb(ctx, rungs, fingerprint)
+	if err != nil {
+		return got, &provision.Error{Err: err, What: "the certificate that the servers have is not to be had any more", Hint: secrets.HintOf(err)}
+	}
+	return got, nil
+}
+
+// keystorePassword is the one that the plan has for a server block ("server.app").
+func (s *site) keystorePassword(server string) secrets.Value {
+	srv, _ := s.plan.Server(strings.TrimPrefix(server, "server."))
+	if srv.Deliver == nil {
+		return secrets.Value{}
+	}
+	return srv.Deliver.Password
 }
 
 // sources are what preflight reads.
@@ -233,20 +298,28 @@ func (s *site) sources() preflight.Sources {
 func (s *site) handlers(run provision.RunID) map[provision.Kind]engine.Handler {
 	prove := &verify.Prove{Dial: s.dial}
 	m := map[provision.Kind]engine.Handler{
-		steps.SlotsChoose:        engine.Choose{},
-		steps.LoginCreate:        deliver.LoginCreate{Keeper: s.keeper},
-		steps.CertificateFetch:   deliver.CertificateFetch{Keeper: s.keeper},
-		steps.CertificateDeliver: &deliver.Deliver{Keeper: s.keeper, Dial: s.dial, Jump: s.app.jump},
-		steps.ServiceProve:       prove,
-		steps.ServiceConfirm:     &verify.Confirm{Prove: verify.Prove{Dial: s.dial}, Lookup: dns.Ask},
-		steps.DNSLower:           dns.Lower(s.zones),
-		steps.DNSMove:            dns.Move(s.zones),
-		steps.DNSRestore:         dns.Restore(s.zones),
-		steps.DNSAgree:           &dns.Agree{Zones: s.zones},
-		steps.DNSExpire:          dns.Expire{},
-		steps.DNSRelease:         dns.Release{Zones: s.zones},
-		steps.DNSResolvers:       dns.Resolvers{},
-		steps.HookRun:            &hook.Run{Dir: s.plan.Dir, Service: s.plan.Service, Region: s.region, Run: run, Without: s.hidden},
+		steps.CertificateOrder:    issue.Order{Issuers: s.issuerOf},
+		steps.CertificateValidate: issue.Validate{Issuers: s.issuerOf},
+		steps.CertificateFinalize: issue.Finalize{Issuers: s.issuerOf},
+		steps.CertificateIssue:    issue.Issue{Issuers: s.issuerOf, Judge: s.judge, Sealed: s.sealedAt},
+		steps.ChallengeSet:        &dns.ChallengeSet{Zones: s.zones},
+		steps.ChallengeClear:      dns.ChallengeClear{Zones: s.zones},
+		steps.SlotsChoose:         engine.Choose{},
+		steps.LoginCreate:         deliver.LoginCreate{Keeper: s.keeper},
+		steps.LoginRecall:         deliver.LoginRecall{Keeper: s.keeper, Former: s.former},
+		steps.LoginReplace:        &deliver.LoginReplace{Keeper: s.keeper, Dial: s.dial, Jump: s.app.jump},
+		steps.CertificateFetch:    deliver.CertificateFetch{Keeper: s.keeper},
+		steps.CertificateDeliver:  &deliver.Deliver{Keeper: s.keeper, Dial: s.dial, Jump: s.app.jump, Password: s.keystorePassword},
+		steps.ServiceProve:        prove,
+		steps.ServiceConfirm:      &verify.Confirm{Prove: verify.Prove{Dial: s.dial}, Lookup: dns.Ask},
+		steps.DNSLower:            dns.Lower(s.zones),
+		steps.DNSMove:             dns.Move(s.zones),
+		steps.DNSRestore:          dns.Restore(s.zones),
+		steps.DNSAgree:            &dns.Agree{Zones: s.zones},
+		steps.DNSExpire:           dns.Expire{},
+		steps.DNSRelease:          dns.Release{Zones: s.zones},
+		steps.DNSResolvers:        dns.Resolvers{},
+		steps.HookRun:             &hook.Run{Dir: s.plan.Dir, Service: s.plan.Service, Region: s.region, Run: run, Without: s.hidden},
 	}
 	for kind, h := range openstack.Handlers(s.clouds) {
 		m[kind] = h

@@ -24,6 +24,8 @@ type undoOptions struct {
 	dryRun bool
 	remove bool // back: remove the replacements too
 
+	delivery bool // abandon: a delivery may be undone too, as far as it can
+
 	went provision.RunID // the run that was undone, once it is
 }
 
@@ -35,10 +37,12 @@ func (o *undoOptions) add(cmd *cobra.Command) {
 
 // newAbandon is `failover abandon [RUN]`: the reverse graph, shown, consented to and run like any other.
 func newAbandon(app *App) *cobra.Command {
-	o := &undoOptions{again: again{app: app}}
+	o := &undoOptions{again: again{app: app}, delivery: true}
 	cmd := &cobra.Command{
 		Use: "abandon [RUN]", Short: "Undo a run: restore its records, then remove what it created", Args: cobra.MaximumNArgs(1),
 		Long: `Restores the records that the run has moved, then removes what it created. It is shown first and asks once.
+
+Of a delivery (failover deliver) it closes SSH again; the certificate that was delivered stays where it is.
 
 --adopt is for a run whose journal is lost: all that carries the run in --region is removed. No record is
 restored, since nobody knows what it held: while one points to the run's servers, nothing is removed.`,
@@ -126,7 +130,7 @@ func (o *undoOptions) run(ctx context.Context, prefix, question string, build fu
 	}
 	defer s.close()
 	defer st.Close() //nolint:errcheck // every append was synced
-	if p.graph.Purpose != "failover" {
+	if p.graph.Purpose != "failover" && (p.graph.Purpose != "deliver" || !o.delivery) {
 		return usage("failover runs lists them", "run %s is itself an %s", p.entry.Run.Short(), p.graph.Purpose)
 	}
 	g, err := build(p)

@@ -39,6 +39,9 @@ func WriteCheck(w io.Writer, l *Look, c Check) {
 		}
 		mark, style := "✓", l.good
 		what := ""
+		if p.Issue {
+			what = "to be issued"
+		}
 		if p.NotAfter != nil {
 			what = fmt.Sprintf("until %s, SHA-256 %.16s", p.NotAfter.UTC().Format(time.DateOnly), p.Fingerprint)
 		}

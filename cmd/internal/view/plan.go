@@ -89,7 +89,11 @@ func WritePlan(w io.Writer, l *Look, h Head, g provision.Graph, f provision.Fact
 
 // WriteDryEnd closes a dry run.
 func WriteDryEnd(w io.Writer, l *Look, h Head, g provision.Graph) {
-	text := fmt.Sprintf("A run started now serves from %s in %s. Nothing was changed.", h.Region, about(Expect(g)))
+	what := "serves from " + h.Region
+	if g.Purpose == "deliver" {
+		what = "has delivered it"
+	}
+	text := fmt.Sprintf("A run started now %s in %s. Nothing was changed.", what, about(Expect(g)))
 	_, _ = fmt.Fprintln(w, l.wrap("", text))
 }
 

@@ -23,6 +23,8 @@ func WriteSummary(w io.Writer, l *Look, h Head, m *Model) {
 		title = l.good.Render("Nothing of run " + m.Graph.Of.Short() + " is left")
 	case m.Outcome == provision.OutcomeDone && m.Graph.Purpose == "back":
 		title = l.good.Render(m.names() + " is back at " + m.Graph.Home)
+	case m.Outcome == provision.OutcomeDone && m.Graph.Purpose == "deliver":
+		title = l.good.Render("The servers of run " + m.Graph.Of.Short() + " have it")
 	case m.Outcome == provision.OutcomeDone && m.names() != "":
 		title = l.good.Render(m.names() + verb + h.Region)
 	case m.Outcome == provision.OutcomeDone:
@@ -108,6 +110,10 @@ func (l *Look) ways(b *strings.Builder, h Head, m *Model) {
 	switch {
 	case h.Sandbox: // there is nothing to go on with: it ends with this process
 		fmt.Fprintln(b, "  This was the sandbox: it is gone, with all that was in it.")
+	case m.Graph.Purpose == "deliver":
+		if m.Outcome != provision.OutcomeDone {
+			fmt.Fprintf(b, "  Go on: failover resume %s\n  Close SSH again, and leave the rest as it is: failover abandon %s\n", run, run)
+		}
 	case m.Graph.Purpose != "failover":
 		if m.Outcome != provision.OutcomeDone {
 			fmt.Fprintf(b, "  Go on: failover %s %s\n", m.Graph.Purpose, m.Graph.Of.Short())

@@ -96,7 +96,7 @@ func (z *Zone) Get(ctx context.Context, name, typ string) (provision.RRset, erro
 			continue
 		}
 		set.TTL = int(rr.TTL / time.Second)
-		set.Values = append(set.Values, rr.Data)
+		set.Values = append(set.Values, presented(typ, rr.Data))
 	}
 	slices.Sort(set.Values)
 	return set, nil
@@ -127,7 +127,7 @@ func (z *Zone) Set(ctx context.Context, old, next provision.RRset) error {
 func (z *Zone) records(s provision.RRset) []libdns.Record {
 	out := make([]libdns.Record, 0, len(s.Values))
 	for _, v := range s.Values {
-		rr := libdns.RR{Name: libdns.RelativeName(s.Name, z.zone), Type: s.Type, TTL: time.Duration(s.TTL) * time.Second, Data: v}
+		rr := libdns.RR{Name: libdns.RelativeName(s.Name, z.zone), Type: s.Type, TTL: time.Duration(s.TTL) * time.Second, Data: bare(s.Type, v)}
 		if r, err := rr.Parse(); err == nil {
 			out = append(out, r)
 		} else {
@@ -135,6 +135,22 @@ func (z *Zone) records(s provision.RRset) []libdns.Record {
 		}
 	}
 	return out
+}
+
+// presented gives a value as zone files have it. libdns keeps the text of a TXT record bare
+// (https://pkg.go.dev/github.com/libdns/libdns#TXT), all others of ours quote it.
+func presented(typ, data string) string {
+	if typ != "TXT" {
+		return data
+	}
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(data) + `"`
+}
+
+func bare(typ, value string) string {
+	if typ != "TXT" {
+		return value
+	}
+	return strings.NewReplacer(`\\`, `\`, `\"`, `"`).Replace(strings.TrimSuffix(strings.TrimPrefix(value, `"`), `"`))
 }
 
 func (z *Zone) failed(verb string, err error) *provision.Error {

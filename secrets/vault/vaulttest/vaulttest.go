@@ -211,3 +211,26 @@ func (s *Server) Policy(name, path string) {
 	s.t.Helper()
 	s.Write("PUT", "sys/policies/acl/"+name, map[string]string{"policy": `path "` + path + `" { capabilities = ["read"] }`})
 }
+
+// PKI mounts a PKI engine with a root and an intermediate, and a role for shop.test and dripstat's names. It gives the root,
+// PEM.
+func (s *Server) PKI(mount, role string, more map[string]any) string {
+	s.t.Helper()
+	data := func(method, path string, body any) map[string]any {
+		d, _ := s.Write(method, path, body)["data"].(map[string]any)
+		return d
+	}
+	for _, m := range []string{mount, mount + "-root"} {
+		s.Write("POST", "sys/mounts/"+m, map[string]any{"type": "pki", "config": map[string]string{"max_lease_ttl": "8760h"}})
+	}
+	root := data("POST", mount+"-root/root/generate/internal", map[string]any{"common_name": "the root", "ttl": "8000h", "key_type": "ec"})["certificate"].(string)
+	csr := data("POST", mount+"/intermediate/generate/internal", map[string]any{"common_name": "the intermediate", "key_type": "ec"})["csr"]
+	signed := data("POST", mount+"-root/root/sign-intermediate", map[string]any{"csr": csr, "ttl": "7000h", "format": "pem_bundle"})["certificate"]
+	s.Write("POST", mount+"/intermediate/set-signed", map[string]any{"certificate": signed})
+	r := map[string]any{"allowed_domains": []string{"shop.test", "dripstat.test", "dripstat.com"}, "allow_subdomains": true, "allow_bare_domains": true, "max_ttl": "720h"}
+	for k, v := range more {
+		r[k] = v
+	}
+	s.Write("POST", mount+"/roles/"+role, r)
+	return root
+}

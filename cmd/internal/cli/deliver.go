@@ -1,0 +1,324 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/dripstat/failover/cmd/internal/view"
+	"github.com/dripstat/failover/provision"
+	"github.com/dripstat/failover/provision/deliver"
+	"github.com/dripstat/failover/provision/journal"
+	"github.com/dripstat/failover/provision/openstack"
+	"github.com/dripstat/failover/provision/preflight"
+	"github.com/dripstat/failover/provision/steps"
+	"github.com/dripstat/failover/secrets"
+)
+
+// deliverOptions are those of `failover deliver [RUN]`.
+type deliverOptions struct {
+	again
+	names  []string
+	former string
+	me     string
+	yes    bool
+	dryRun bool
+}
+
+// newDeliver is `failover deliver [RUN]`: renewals.
+func newDeliver(app *App) *cobra.Command {
+	o := &deliverOptions{again: again{app: app}}
+	cmd := &cobra.Command{
+		Use: "deliver [RUN]", Short: "Deliver renewed certificates to the servers of a run, and change nothing else", Args: cobra.MaximumNArgs(1),
+		Long: `Takes the certificates of a run's servers from where the plan keeps them, judges them as preflight does, and
+delivers them again: to the same places, in the same form. It is for renewals, and after a reboot of servers
+that keep their certificate in memory. It is shown first and asks once, and is a run of its own in the journal.
+
+One server of each block goes first: the others are left alone until it is proven, over TLS, to serve what it
+was given. Where the run has closed SSH, it is opened to you and closed again.
+
+The servers let in whoever has the certificate that they have now. After a renewal with a new key, that
+former one is still needed, once: failover seal keeps it; for other places name its path by --former.`,
+		Example: `  failover deliver --dry-run
+  failover deliver 01JDXR4 --certificate edge
+  failover deliver --former tls/edge-2025`,
+		RunE: func(cmd *cobra.Command, args []string) error { return o.run(cmd.Context(), first(args)) },
+	}
+	o.add(cmd)
+	f := cmd.Flags()
+	f.StringArrayVar(&o.names, "certificate", nil, "deliver this certificate of the plan alone")
+	f.StringVar(&o.former, "former", "", "path of the certificate that the servers have now, in the places of the plan's one")
+	f.StringVar(&o.me, "me", "", "the address that the cloud sees you come from")
+	f.BoolVar(&o.yes, "yes", false, "go on without asking")
+	f.BoolVar(&o.dryRun, "dry-run", false, "show what would be done, and change nothing")
+	return cmd
+}
+
+// canDeliver says which run is meant where none is named: the latest that has delivered something and stands yet.
+func canDeliver(p past) bool {
+	return isFailover(p) && !abandoned(p) && len(steps.Deliveries(p.graph, p.events, nil)) > 0
+}
+
+func abandoned(p past) bool {
+	return slices.ContainsFunc(p.events, func(e provision.Event) bool { return e.Type == provision.RunAbandoned })
+}
+
+func (o *deliverOptions) run(ctx context.Context, prefix string) error {
+	a := o.app
+	if !o.dryRun && !o.yes {
+		if err := a.mayAsk(); err != nil {
+			return err
+		}
+	}
+	p, s, st, err := o.open(ctx, prefix, canDeliver)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	defer st.Close() //nolint:errcheck // every append was synced
+	g, facts, err := o.graph(ctx, p, s, st)
+	if err != nil {
+		return err
+	}
+	h := view.Head{Service: g.Service, Region: g.Region, Home: g.Home, Plan: p.plan, Purpose: g.Purpose}
+	show := &runOptions{app: a, shared: o.shared}
+	switch {
+	case facts.Refused():
+		return show.refuse(s.plan, []string{g.Region}, facts.Findings)
+	case o.dryRun:
+		show.showPlan(h, g, facts)
+		return nil
+	case !o.yes:
+		view.WritePlan(a.Err, a.look(a.Err), h, g, facts)
+		if err := a.consent(fmt.Sprintf("Deliver to the servers of run %s now?", p.entry.Run.Short())); err != nil {
+			return err
+		}
+	case !o.shared.json:
+		view.WriteFindings(a.Err, a.look(a.Err), facts.Findings)
+	}
+	return a.perform(ctx, performance{site: s, graph: g, id: newRunID(), head: h, store: st, options: o.store, json: o.shared.json, findings: facts.Findings, planPath: p.plan})
+}
+
+// renewal is what is found out before anything is shown.
+type renewal struct {
+	o     *deliverOptions
+	past  past
+	site  *site
+	facts provision.Facts
+	got   map[string]*secrets.Certificate // what is to be delivered; the site's keeper wipes them
+	plan  steps.Renewal
+}
+
+// graph reads what has to be known, and builds what would be done. A refusal is in the facts.
+func (o *deliverOptions) graph(ctx context.Context, p past, s *site, st *keep) (provision.Graph, provision.Facts, error) {
+	run := p.entry.Run
+	none := provision.Graph{Service: p.graph.Service, Region: p.graph.Region, Home: p.graph.Home, Purpose: "deliver", Of: run}
+	switch {
+	case p.graph.Purpose != "failover":
+		return none, provision.Facts{}, usage("failover runs lists them", "run %s is itself a run of failover %s: it has no servers", run.Short(), p.graph.Purpose)
+	case abandoned(p):
+		return none, provision.Facts{}, usage("failover runs lists them", "run %s was abandoned, or is being: its servers are gone, or going", run.Short())
+	}
+	later, err := renewals(ctx, st, p)
+	if err != nil {
+		return none, provision.Facts{}, err
+	}
+	servers := steps.Deliveries(p.graph, p.events, later)
+	if servers, err = o.wanted(servers, run); err != nil {
+		return none, provision.Facts{}, err
+	}
+	r := &renewal{o: o, past: p, site: s, facts: provision.Facts{Region: p.graph.Region, At: time.Now(), Certificates: map[string]provision.CertificateFacts{}},
+		got: map[string]*secrets.Certificate{}, plan: steps.Renewal{Roots: map[string]string{}}}
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute) // a person may be asked meanwhile
+	defer cancel()
+	r.certificates(ctx, servers)
+	r.servers(ctx, servers)
+	if !r.facts.Refused() {
+		r.logins(ctx)
+	}
+	if r.facts.Refused() {
+		return none, r.facts, nil
+	}
+	r.plan.Certificates, r.plan.At = r.facts.Certificates, r.facts.At
+	g := steps.Redeliver(p.graph, p.events, run, r.plan)
+	return g, r.facts, g.Check()
+}
+
+// wanted keeps the servers of the certificates that were named.
+func (o *deliverOptions) wanted(servers []steps.Ended, run provision.RunID) ([]steps.Ended, error) {
+	var have []string
+	for _, e := range servers {
+		if !slices.Contains(have, e.Certificate) {
+			have = append(have, e.Certificate)
+		}
+	}
+	if len(have) == 0 {
+		return nil, usage("failover resume "+run.Short()+" goes on with it", "run %s has delivered no certificate to a server that it has kept", run.Short())
+	}
+	for _, n := range o.names {
+		if !slices.Contains(have, n) {
+			return nil, usage("--certificate "+have[0], "run %s has delivered no certificate %q; it has delivered %s", run.Short(), n, strings.Join(have, ", "))
+		}
+	}
+	return slices.DeleteFunc(servers, func(e steps.Ended) bool { return len(o.names) > 0 && !slices.Contains(o.names, e.Certificate) }), nil
+}
+
+// renewals reads the journals of what was delivered to the run's servers since, oldest first.
+func renewals(ctx context.Context, st *keep, of past) ([][]provision.Event, error) {
+	runs, err := journal.Runs(ctx, st.runs, of.entry.Service)
+	if err != nil {
+		return nil, err
+	}
+	var out [][]provision.Event
+	for _, e := range runs {
+		if e.Run <= of.entry.Run { // ids sort by time
+			continue
+		}
+		if p, err := readPast(ctx, st, e); err == nil && p.graph.Purpose == "deliver" && p.graph.Of == of.entry.Run {
+			out = append(out, p.events)
+		}
+	}
+	return out, nil
+}
+
+func (r *renewal) find(w provision.Weight, check, thing, hint, what string, a ...any) {
+	r.facts.Findings = append(r.facts.Findings, provision.Finding{Weight: w, Check: check, Thing: thing, Hint: hint, What: fmt.Sprintf(what, a...)})
+}
+
+// certificates fetches and judges what is to be delivered.
+func (r *renewal) certificates(ctx context.Context, servers []steps.Ended) {
+	for _, e := range servers {
+		name := e.Certificate
+		if _, known := r.facts.Certificates[name]; known {
+			continue
+		}
+		c, ok := r.site.plan.Certificate(name)
+		if !ok {
+			r.find(provision.Refuse, "certificate", "certificate."+name, "put it back, or give the plan that the run began with: --plan FILE", "the plan has no such block any more")
+			r.facts.Certificates[name] = provision.CertificateFacts{}
+			continue
+		}
+		if c.CA != "" {
+			r.plan.Roots[name] = c.CA
+		}
+		one := provision.Plan{Certificates: []provision.Certificate{c}}
+		f := preflight.Check(ctx, one, r.facts.Region, preflight.Sources{Certificate: func(ctx context.Context, name string) (secrets.Got, error) {
+			got, err := r.site.kept(ctx, name)
+			r.got[name] = got.Certificate
+			return got, err
+		}})
+		r.facts.Checks += f.Checks
+		r.facts.Findings = append(r.facts.Findings, f.Findings...)
+		r.facts.Certificates[name] = f.Certificates[name]
+		if new := f.Certificates[name].Fingerprint; new != "" && new == e.Fingerprint {
+			r.find(provision.Noted, "certificate", "certificate."+name, "", "it is the one that %s has already, or had before a reboot", e.Slot)
+		}
+	}
+}
+
+// servers keeps those that are there, and finds out who "me" is.
+func (r *renewal) servers(ctx context.Context, servers []steps.Ended) {
+	run := r.past.entry.Run
+	invs := map[string]provision.Inventory{}
+	for _, e := range servers {
+		if _, known := invs[e.Cloud]; known {
+			continue
+		}
+		cloud := r.site.clouds[e.Cloud]
+		if cloud == nil {
+			r.find(provision.Refuse, "identity", "cloud."+e.Cloud, "put it back, or give the plan that the run began with: --plan FILE", "the plan has no such block any more")
+			return
+		}
+		inv, err := cloud.Inventory(ctx, openstack.Query{Service: r.past.graph.Service})
+		if err != nil {
+			pe := provision.AsError("", err)
+			r.find(provision.Refuse, "identity", "cloud."+e.Cloud, pe.Hint, "%v", pe)
+			return
+		}
+		invs[e.Cloud] = inv
+		r.facts.Checks += 2
+	}
+	for _, e := range servers {
+		inv := invs[e.Cloud]
+		i := slices.IndexFunc(inv.Servers, func(l provision.Live) bool { return l.Run == run && l.Slot == e.Slot })
+		unread := slices.ContainsFunc(inv.Unread, func(f provision.Finding) bool { return strings.Contains(f.What, "servers") })
+		switch {
+		case i < 0 && !unread:
+			r.find(provision.Warn, "server", e.Slot, "", "is gone from %s: nothing is delivered to it", r.facts.Region)
+			continue
+		case i >= 0 && inv.Servers[i].Status != "ACTIVE":
+			r.find(provision.Warn, "server", e.Slot, "start it, and deliver again", "is %s: nothing is delivered to it", inv.Servers[i].Status)
+			continue
+		}
+		r.plan.Servers = append(r.plan.Servers, e)
+		if _, ok := r.past.graph.Step(provision.StepID("prove/" + e.Slot)); !ok {
+			r.find(provision.Warn, "server", e.Slot, "", "has no ready block: nothing proves that it serves what is delivered")
+		}
+		cidr, bad := preflight.Me(pick(r.o.me, r.site.plan.Operator), inv)
+		if bad != nil && r.plan.Operator == "" && !r.facts.Refused() {
+			bad.Thing = pick(bad.Thing, e.Slot)
+			r.facts.Findings = append(r.facts.Findings, *bad)
+		}
+		r.plan.Operator = cidr
+	}
+	if len(r.plan.Servers) == 0 {
+		r.find(provision.Refuse, "server", r.facts.Region, "failover abandon "+run.Short()+" clears the rest away", "no server of run %s is there to deliver to", run.Short())
+	}
+}
+
+// logins finds out how the servers are logged in to: their key is derived from the certificate that they have. One that is
+// delivered now becomes what the next key is derived from.
+func (r *renewal) logins(ctx context.Context) {
+	run := string(r.past.entry.Run)
+	var needed []steps.LoginKey
+	for _, e := range r.plan.Servers {
+		if !slices.Contains(needed, e.Login) {
+			needed = append(needed, e.Login)
+		}
+	}
+	for _, l := range needed {
+		if f, ok := r.facts.Certificates[l.Certificate]; ok && r.plan.Next == nil {
+			next, err := deliver.NewLogin(run, r.got[l.Certificate])
+			if err != nil {
+				r.find(provision.Refuse, "certificate", "certificate."+l.Certificate, "", "%v", err)
+				return
+			}
+			r.plan.Next = &steps.LoginKey{Certificate: l.Certificate, Fingerprint: f.Fingerprint, PublicKey: next.PublicKey()}
+		}
+		if r.plan.Next != nil && r.plan.Next.PublicKey == l.PublicKey {
+			continue // renewed with its key
+		}
+		l.Path = r.o.former
+		got, err := r.site.former(ctx, l.Certificate, l.Fingerprint, l.Path)
+		if err == nil {
+			_, err = deliver.Recall(run, l.PublicKey, got.Certificate)
+		}
+		if err != nil {
+			r.noLogin(l, err)
+			continue
+		}
+		r.plan.Logins = append(r.plan.Logins, l)
+	}
+}
+
+// noLogin says what would let us in.
+func (r *renewal) noLogin(l steps.LoginKey, err error) {
+	what := fmt.Sprintf("the servers let in only who has the certificate that they have now (SHA-256 %.16s…), and that is not to be had", l.Fingerprint)
+	hint := "say where it is kept: --former PATH, a path in the places of certificate." + l.Certificate + "; or, without it, a new run: failover --region " + r.facts.Region
+	var le *secrets.LadderError
+	switch {
+	case errors.Is(err, deliver.ErrOtherLogin):
+		what = "the certificate that the servers have is there, but it does not give the login key that they know; was the run adopted, or its key pair replaced?"
+		hint = "a new run: failover --region " + r.facts.Region
+	case errors.As(err, &le):
+		what += ": " + le.Error()
+	default:
+		what += ": " + err.Error()
+	}
+	r.find(provision.Refuse, "certificate", "certificate."+l.Certificate, hint, "%s", what)
+}
