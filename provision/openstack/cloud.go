@@ -74,9 +74,13 @@ func New(name string, cfg provision.OpenStack, region string, o Options) (*Cloud
 	if err != nil {
 		return nil, provision.AsError("cloud."+name, err)
 	}
+	nets := map[string]string{}
+	if o.Legacy {
+		nets[publicNet], nets[serviceNet] = "public", "private"
+	}
 	return &Cloud{
 		name: name, region: region, avoid: o.Avoid, legacy: o.Legacy, set: set, tr: tr,
-		watches: map[string]*watch{}, gone: map[string]bool{}, nets: map[string]string{}, groups: map[string]string{},
+		watches: map[string]*watch{}, gone: map[string]bool{}, nets: nets, groups: map[string]string{},
 		made: map[string]made{}, lists: map[string]nameList{}, silence: map[string]silence{},
 	}, nil
 }

@@ -300,6 +300,9 @@ func listFlavors(ctx context.Context, s service) ([]provision.Flavor, error) {
 				Disk     int               `json:"disk"`
 				Disabled bool              `json:"OS-FLV-DISABLED:disabled"`
 				Extra    map[string]string `json:"extra_specs"`
+				Legacy   struct {
+					Class string `json:"class"`
+				} `json:"OS-FLV-WITH-EXT-SPECS:extra_specs"` // https://docs.rackspace.com/docs/cloud-servers/flavors
 			} `json:"flavors"`
 			Links []struct {
 				Rel string `json:"rel"`
@@ -309,7 +312,7 @@ func listFlavors(ctx context.Context, s service) ([]provision.Flavor, error) {
 			return nil, err
 		}
 		for _, f := range page.Flavors {
-			out = append(out, provision.Flavor{ID: f.ID, Name: f.Name, VCPUs: f.VCPUs, RAMMB: f.RAM, DiskGB: f.Disk, Disabled: f.Disabled, Arch: arch(f.Extra)})
+			out = append(out, provision.Flavor{ID: f.ID, Name: f.Name, VCPUs: f.VCPUs, RAMMB: f.RAM, DiskGB: f.Disk, Disabled: f.Disabled, Arch: arch(f.Extra), Class: f.Legacy.Class})
 		}
 		more := false
 		for _, l := range page.Links {

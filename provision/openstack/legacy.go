@@ -2,6 +2,7 @@ package openstack
 
 import (
 	"context"
+	"strings"
 
 	"github.com/dripstat/failover/provision"
 )
@@ -40,9 +41,29 @@ func (r *reader) legacyNetworks(ctx context.Context) {
 					i.Networks = append(i.Networks, provision.Network{ID: n.ID, Name: n.Label, Active: true, IPv4: true, Free: -1})
 				}
 			}
-			c.mu.Lock()
-			c.nets[publicNet], c.nets[serviceNet] = "public", "private"
-			c.mu.Unlock()
 		}, err
 	})
+}
+
+// automation says whether what Rackspace itself does to a new server has ended. Managed accounts have
+// rax_service_level_automation, those with RackConnect rackconnect_automation_status; a server without them is nobody's
+// to wait for. Until then packages are installed, and addresses change. UNPROCESSABLE is as good as done: nothing was attempted,
+// for example because the dedicated machines stand in another region, as they do after a failover.
+// https://docs-ospc.rackspace.com/support/how-to/rackconnect/how-to-programmatically-determine-the-rackconnect-v20-automation-status-of-your-cloud
+// and https://github.com/openstack/heat/blob/stable/kilo/contrib/rackspace/rackspace/resources/cloud_server.py
+func (s server) automation() (provision.State, string) {
+	for _, a := range []struct{ key, failed, done string }{
+		{"rackconnect_automation_status", "FAILED", "DEPLOYED UNPROCESSABLE"},
+		{"rax_service_level_automation", "Build Error", "Complete"},
+	} {
+		is, ok := s.Metadata[a.key]
+		switch {
+		case !ok || is != "" && strings.Contains(a.done, is):
+		case is == a.failed:
+			return provision.Failed, a.key + " is " + is
+		default:
+			return provision.Working, a.key + " is " + cut(is)
+		}
+	}
+	return provision.Done, ""
 }

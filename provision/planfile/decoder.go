@@ -62,9 +62,11 @@ func shapes(kind string) shape {
 	case "store.etcd":
 		return shape{"endpoints! ca cert key username password prefix", ""}
 	case "cloud":
-		return shape{"", "openstack"}
+		return shape{"", "openstack rackspace"}
 	case "cloud.openstack":
 		return shape{"cloud auth_url ca_cert username password project domain application_credential_id application_credential_secret interface", ""}
+	case "cloud.rackspace":
+		return shape{"username api_key password account auth_url", ""}
 	case "secrets":
 		return shape{"", "age exec file env sops vault barbican acme"}
 	case "secrets.age":
@@ -112,8 +114,8 @@ func shapes(kind string) shape {
 	case "server.region.volume":
 		return shape{"size type", ""}
 	case "dns":
-		return shape{"zone! name_servers resolvers within", "designate rfc2136 route53 record+"}
-	case "dns.designate":
+		return shape{"zone! name_servers resolvers within", "designate clouddns rfc2136 route53 record+"}
+	case "dns.designate", "dns.clouddns":
 		return shape{"cloud!", ""}
 	case "dns.rfc2136":
 		return shape{"server! key! secret! algorithm", ""}
@@ -134,6 +136,8 @@ func example(kind, name string) string {
 		return `service = "dripstat"`
 	case "server.cloud", "dns.designate.cloud", "secrets.barbican.cloud":
 		return "cloud = cloud.main"
+	case "dns.clouddns.cloud":
+		return "cloud = cloud.rax"
 	case "server.image":
 		return `image = "debian-12"`
 	case "server.flavor":

@@ -84,6 +84,7 @@ func (d *decoder) oneServer(x *block, p provision.Plan) provision.Server {
 		s.Ready = d.ready(b, s, p)
 	}
 	s.Open = x.open(s)
+	d.firstCloud(x, &s, p)
 	d.userData(x, &s, p)
 	return s
 }

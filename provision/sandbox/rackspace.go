@@ -1,6 +1,9 @@
 package sandbox
 
-import "time"
+import (
+	"maps"
+	"time"
+)
 
 // Rackspace makes the sandbox Rackspace's first OpenStack cloud instead of an OpenStack of today: an identity service of
 // version 2.0 with API keys, and compute without microversions, tags, server groups or console text.
@@ -11,8 +14,58 @@ type Rackspace struct {
 	Offset bool
 	// Old writes ids of Cloud DNS as numbers, as before its release 1.0.35; else they are texts.
 	Old bool
+	// Managed lets servers be worked on after they are ACTIVE, as long as this, as those of managed accounts are; their metadata says so.
+	Managed time.Duration
+	// RackConnect is what rackconnect_automation_status becomes after that time: DEPLOYED, FAILED or UNPROCESSABLE; empty: not such an account.
+	RackConnect string
 	// Quick ends jobs of Cloud DNS in the very answer that begins them, as it may since then.
 	Quick bool
+}
+
+// What every region there has: classes of flavors by their ids, of which compute1 and memory1 bring no disk, and images that
+// say on which classes they run.
+// https://docs.rackspace.com/docs/cloud-servers/flavors
+var (
+	rackspaceFlavors = []Flavor{
+		{Name: "1 GB General Purpose v1", VCPUs: 1, RAMMB: 1 << 10, DiskGB: 20, ID: "general1-1", Class: "general1"},
+		{Name: "2 GB General Purpose v1", VCPUs: 2, RAMMB: 2 << 10, DiskGB: 40, ID: "general1-2", Class: "general1"},
+		{Name: "4 GB General Purpose v1", VCPUs: 4, RAMMB: 4 << 10, DiskGB: 80, ID: "general1-4", Class: "general1"},
+		{Name: "8 GB General Purpose v1", VCPUs: 8, RAMMB: 8 << 10, DiskGB: 160, ID: "general1-8", Class: "general1"},
+		{Name: "15 GB Compute v1", VCPUs: 8, RAMMB: 15 << 10, ID: "compute1-15", Class: "compute1"},
+		{Name: "60 GB Compute v1", VCPUs: 32, RAMMB: 60 << 10, ID: "compute1-60", Class: "compute1"},
+		{Name: "15 GB I/O v1", VCPUs: 4, RAMMB: 15 << 10, DiskGB: 40, ID: "io1-15", Class: "io1"},
+		{Name: "30 GB I/O v1", VCPUs: 8, RAMMB: 30 << 10, DiskGB: 40, ID: "io1-30", Class: "io1"},
+		{Name: "60 GB I/O v1", VCPUs: 16, RAMMB: 60 << 10, DiskGB: 40, ID: "io1-60", Class: "io1"},
+		{Name: "90 GB I/O v1", VCPUs: 24, RAMMB: 90 << 10, DiskGB: 40, ID: "io1-90", Class: "io1"},
+		{Name: "120 GB I/O v1", VCPUs: 32, RAMMB: 120 << 10, DiskGB: 40, ID: "io1-120", Class: "io1"},
+		{Name: "30 GB Memory v1", VCPUs: 4, RAMMB: 30 << 10, ID: "memory1-30", Class: "memory1"},
+		{Name: "240 GB Memory v1", VCPUs: 32, RAMMB: 240 << 10, ID: "memory1-240", Class: "memory1"},
+		{Name: "OnMetal Compute v1", VCPUs: 20, RAMMB: 32 << 10, DiskGB: 32, ID: "onmetal-compute1", Class: "onmetal"},
+	}
+	rackspaceImages = []Image{
+		{Name: "Debian 12 (Bookworm)", MinDiskGB: 20, MinRAMMB: 512, DefaultUser: "root", Classes: "*,!onmetal"},
+		{Name: "Ubuntu 24.04 LTS (Noble Numbat)", MinDiskGB: 20, MinRAMMB: 512, DefaultUser: "root", Classes: "*,!onmetal"},
+		{Name: "OnMetal - Debian 12 (Bookworm)", MinDiskGB: 20, MinRAMMB: 512, DefaultUser: "root", Classes: "onmetal"},
+	}
+)
+
+// automation adds what the account's automation says of a server that is ACTIVE.
+func (k *call) automation(s *server, st state, meta map[string]string) map[string]string {
+	r := k.c.opts.Rackspace
+	if r == nil || r.Managed == 0 || st.status != "ACTIVE" {
+		return meta
+	}
+	out := map[string]string{}
+	maps.Copy(out, meta)
+	ready := !k.now.Before(s.created.Add(s.boot + r.Managed))
+	out["rax_service_level_automation"] = map[bool]string{false: "In Progress", true: "Complete"}[ready]
+	if r.RackConnect != "" {
+		out["rackconnect_automation_status"] = map[bool]string{false: "DEPLOYING", true: r.RackConnect}[ready]
+		if ready && r.RackConnect == "UNPROCESSABLE" {
+			out["rackconnect_unprocessable_reason"] = "the server has no PrivateNet address"
+		}
+	}
+	return out
 }
 
 // rackspaceServices are the APIs of that cloud.
@@ -80,7 +133,7 @@ func newer(path []string) bool {
 	case "flavors":
 		return len(path) == 3 // extra specs have a place of their own there
 	case "servers":
-		return len(path) > 2 && (path[2] == "tags" || path[2] == "os-security-groups" || path[2] == "os-interface")
+		return len(path) > 2 && (path[2] == "action" /* only the VNC console is documented */ || path[2] == "tags" || path[2] == "os-security-groups" || path[2] == "os-interface")
 	}
 	return false
 }

@@ -106,6 +106,7 @@ type Image struct {
 	MinRAMMB    int
 	Arch        string
 	DefaultUser string
+	Classes     string    // Rackspace's flavor_classes: which classes of flavors it may run on, as in "*,!onmetal"
 	Created     time.Time // default: the day before the sandbox started
 }
 
@@ -115,6 +116,8 @@ type Flavor struct {
 	VCPUs  int
 	RAMMB  int
 	DiskGB int
+	ID     string // default: a new one
+	Class  string // Rackspace's, as in general1
 }
 
 // Quota holds the limits of the one project. A zero field takes the default,
@@ -161,6 +164,11 @@ func (o *Options) defaults() {
 	orDur(&o.DNSDelay, 300*time.Millisecond)
 	orDur(&o.TokenTTL, time.Hour)
 	q := &o.Quota
+	if o.Rackspace != nil { // https://docs.rackspace.com/docs/cloud-servers/general-api-info/limits: what an account begins with
+		orInt(&q.Instances, 100)
+		orInt(&q.Cores, -1)
+		orInt(&q.RAMMB, 128<<10)
+	}
 	orInt(&q.Instances, 500)
 	orInt(&q.Cores, 4000)
 	orInt(&q.RAMMB, 16<<20)

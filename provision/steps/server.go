@@ -24,7 +24,8 @@ const (
 	ServerGroupCreate provision.Kind = "servergroup.create"
 	ServerGroupDelete provision.Kind = "servergroup.delete"
 	// ServerCreate {cloud name service run slot image flavor flavor_name volume_gb volume_type zone networks
-	// key groups servergroup user_data config_drive metadata want_floating} → {id address ipv4 ipv6 addresses flavor zone created launched}
+	// key host_key groups servergroup user_data config_drive metadata want_floating}: host_key names the certificate that the throwaway
+	// host key is derived from → {id address ipv4 ipv6 addresses flavor zone created launched}
 	ServerCreate provision.Kind = "server.create"
 	ServerDelete provision.Kind = "server.delete"
 	// FloatingIPCreate {cloud server network run slot} → {id address}
@@ -65,6 +66,9 @@ func (b *builder) server(s provision.Server) {
 			Say: provision.Say{Stage: provision.StagePrepare, Thing: "login key", Detail: "in memory, for this run alone"},
 		})
 		needs, with["key"] = append(needs, id), provision.From(id, "name")
+		if b.noConsole(s) { // what the key is derived from must be in memory as the server is asked for
+			needs, with["host_key"] = append(needs, fetchID(s.Certificate), loginID), provision.Lit(s.Certificate)
+		}
 	}
 	groups := make([]string, 0, len(f.Groups)+1)
 	for _, g := range f.Groups {

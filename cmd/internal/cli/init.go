@@ -13,13 +13,16 @@ import (
 
 // newInit is `failover init`.
 func newInit(app *App) *cobra.Command {
-	var service string
+	var service, cloud string
 	cmd := &cobra.Command{
 		Use: "init [FILE]", Short: "Write a commented plan to begin with", Args: cobra.MaximumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			path := "failover.hcl"
 			if len(args) == 1 {
 				path = args[0]
+			}
+			if cloud != string(sandboxOpenStack) && cloud != string(sandboxRackspace) {
+				return usage("failover init --cloud openstack, or --cloud rackspace", "there is no plan for a cloud %q", cloud)
 			}
 			if service == "" {
 				service = serviceName()
@@ -31,7 +34,7 @@ func newInit(app *App) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			_, err = f.Write(templates.Starter(service))
+			_, err = f.Write(templates.Starter(cloud, service))
 			if cerr := f.Close(); err == nil {
 				err = cerr
 			}
@@ -43,6 +46,8 @@ func newInit(app *App) *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&service, "service", "", "name of the service (default: the folder's name)")
+	cmd.Flags().StringVar(&cloud, "cloud", string(sandboxOpenStack), "what the plan is for: openstack, or rackspace (its first cloud)")
+	_ = cmd.RegisterFlagCompletionFunc("cloud", cobra.FixedCompletions([]string{string(sandboxOpenStack), string(sandboxRackspace)}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
 

@@ -245,6 +245,9 @@ func (s *step) verb() string {
 	if s.Kind == "console.hostkeys" {
 		return "waiting for its host key on the console"
 	}
+	if s.Kind == "hostkey.rotate" {
+		return "waiting for SSH, to change its host key"
+	}
 	return map[provision.Stage]string{
 		provision.StagePrepare: "preparing", provision.StageLower: "lowering the TTL", provision.StageCreate: "booting",
 		provision.StageDeliver: "delivering", provision.StageProve: "proving", provision.StageRun: "running",
