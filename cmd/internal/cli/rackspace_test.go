@@ -214,6 +214,19 @@ func TestBackOnRackspace(t *testing.T) {
 	}
 }
 
+// A renewed certificate is delivered to servers whose host keys no console shows: by the keys that the run has given them.
+func TestDeliverOnRackspace(t *testing.T) {
+	t.Parallel()
+	b := newRackspace(t, sandbox.Rackspace{}, nil)
+	b.must(exitDone, "--region", "ORD", "--sandbox=rackspace", "--yes")
+	want := b.renew("collector.dripstat.test")
+	b.must(exitDone, "deliver", "--yes")
+	b.guarded()
+	if got := b.presents(); !slices.Equal(got, []string{want}) {
+		t.Errorf("the servers present %v, wanted %s", got, want)
+	}
+}
+
 // The plan that failover init writes for that cloud does what it says, but for the reader's own names.
 func TestStarterOnRackspace(t *testing.T) {
 	t.Parallel()
