@@ -17,10 +17,12 @@ type Inventory struct {
 	Zones          []string // availability zones that are up
 	Networks       []Network
 	SecurityGroups []NamedID
-	Quotas         map[string]Quota // instances, cores, ram (MiB), server_groups, floatingip, security_group, keypairs
+	Quotas         map[string]Quota // instances, cores, ram (MiB), server_groups, floatingip, security_group, keypairs, load_balancers, listeners, pools
 	KeyPairs       []string
 	ServerGroups   []NamedID
 	Servers        []Live        // those that carry this service's tag
+	Balancing      *Balancing    // nil where the plan has no load balancer there, or it could not be read
+	Containers     []NamedID     // of the key manager, that carry a name of ours; nil as Balancing
 	Skew           time.Duration // the cloud's clock less this machine's, as far as an HTTP Date header tells
 	Local          netip.Addr    // this machine's end of the connection to the compute API
 	Remote         netip.Addr    // the other end
@@ -60,6 +62,7 @@ type Network struct {
 	IPv4     bool
 	IPv6     bool
 	Free     int
+	Subnets  []Subnet // as far as the user may see them
 }
 
 // NamedID is anything known by a name and an id.
@@ -83,6 +86,7 @@ type Facts struct {
 	At           time.Time
 	Checks       int // how many were made
 	Servers      map[string]ServerFacts
+	Balancers    map[string]BalancerFacts
 	Certificates map[string]CertificateFacts
 	Records      map[string]RecordFacts // by RecordKey
 	Operator     string                 // "me", as a CIDR; empty when no rule needs it
@@ -96,8 +100,10 @@ type ServerFacts struct {
 	Networks []Network
 	Floating *Network
 	Groups   []NamedID
-	UserData []byte // rendered, as it is sent (before base64)
+	UserData []byte // rendered: text, before gzip and base64
 	Hedge    int    // what the plan says, or none where the quota leaves no room for it
+	// Balancers are the networks, as CIDRs, that load balancers which have it as a member ask it from.
+	Balancers []string
 }
 
 // Rung is one attempt: a flavor in a zone ("" lets the cloud choose).
@@ -112,6 +118,7 @@ type CertificateFacts struct {
 	Subject     string
 	Names       []string
 	NotAfter    time.Time
+	Algorithm   string // of the key: "RSA", "ECDSA"
 	Source      string // "secrets.sealed"
 	// Issue says how it is made by the run; nil where it is there already. The fields above but Names and Source are then
 	// empty.

@@ -42,6 +42,7 @@ type Plan struct {
 	Secrets      []SecretStore
 	Certificates []Certificate
 	Servers      []Server
+	Balancers    []Balancer
 	Zones        []Zone
 	Hooks        []Hook
 }
@@ -293,7 +294,8 @@ type Volume struct {
 	Type   string
 }
 
-// OpenRule lets traffic in. From is "any", "me", an address or a CIDR.
+// OpenRule lets traffic in. From is "any", "me", "balancers" (the networks of the load balancers that the server is a
+// member of), an address or a CIDR.
 type OpenRule struct {
 	Protocol string // tcp, udp, icmp
 	Port     int    // 0 for icmp
@@ -310,7 +312,7 @@ type SSH struct {
 
 // Ready is what a server must answer before DNS may name it.
 type Ready struct {
-	URL       string // https://name[:port]/path, asked at the server's address under this name
+	URL       string // https://name[:port]/path, asked at the address under this name; http:// for members of a load balancer
 	Status    int
 	Body      string // substring that the body must hold; empty: any
 	Within    time.Duration
@@ -381,7 +383,7 @@ type Route53 struct {
 	Profile string
 }
 
-// Record is one RRset that the run moves to Servers.
+// Record is one RRset that the run moves to Servers or Balancers.
 type Record struct {
 	Name string // block label
 	Pos  Pos
@@ -389,6 +391,8 @@ type Record struct {
 	Type string        // A, AAAA, CNAME
 	TTL  time.Duration // wanted while and after the run
 	To   []string      // names of Server blocks
+	// Balancers, beside To: names of Balancer blocks.
+	Balancers []string
 	// Values, instead of To: literal records (a CNAME's target).
 	Values []string
 	// Unproven says, in the plan's own words, that this name may be moved to servers that nothing has
@@ -414,13 +418,13 @@ type Hook struct {
 	Timeout time.Duration
 }
 
-// HookArg is a literal word, or the addresses of a Server block, each a word of its own.
+// HookArg is a literal word, or the addresses of a Server block or of a Balancer (its Ref), each a word of its own.
 type HookArg struct {
 	Text        string
 	AddressesOf string
 }
 
-// For gives the plan as it is for one region: every server's override for it applied.
+// For gives the plan as it is for one region: the overrides for it applied.
 func (p Plan) For(region string) Plan {
 	out := p
 	out.Servers = make([]Server, len(p.Servers))
@@ -430,6 +434,14 @@ func (p Plan) For(region string) Plan {
 		}
 		s.In = nil
 		out.Servers[i] = s
+	}
+	out.Balancers = make([]Balancer, len(p.Balancers))
+	for i, b := range p.Balancers {
+		if o := b.In[region]; o != nil {
+			b = *o
+		}
+		b.In = nil
+		out.Balancers[i] = b
 	}
 	return out
 }

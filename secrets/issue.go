@@ -94,9 +94,10 @@ type Progress struct {
 
 // Entry is one change of a Sealed: a certificate, or an item.
 type Entry struct {
-	Name       string
-	Chain, Key []byte // PEM, of a certificate
-	Item       Value  // of an item
+	Name  string
+	Chain []byte // PEM, of a certificate
+	Key   Value  // PEM, of a certificate
+	Item  Value  // of an item
 }
 
 // Sealed keeps what an Issuer makes, on this machine, sealed: certificates, and items beside them (an account's key, an order

@@ -7,6 +7,11 @@ func Starter(cloud, service string) []byte {
 	return bytes.ReplaceAll(embedded(of("starter", cloud)), []byte("__SERVICE__"), []byte(service))
 }
 
+// BalancerStarter is Starter for a plan whose TLS ends on a load balancer.
+func BalancerStarter(service string) []byte {
+	return bytes.ReplaceAll(embedded("balancer.hcl"), []byte("__SERVICE__"), []byte(service))
+}
+
 // SandboxPlan gives the plan that `failover --sandbox` runs, for "openstack" or "rackspace". It reads ca.pem, secrets.age and identity.txt
 // from its folder, which the command writes first.
 func SandboxPlan(cloud string) []byte { return embedded(of("sandbox", cloud)) }

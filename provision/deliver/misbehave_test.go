@@ -90,6 +90,7 @@ func TestMisbehaviour(t *testing.T) {
 		{"it takes no input", only("sh", func(in io.Reader, out io.Writer) int { time.Sleep(3 * time.Second); return 0 }), nil,
 			"could not write", "never ends", provision.Transient},
 		{"the connection drops in the middle", fine, func(s *server, _ *Target) {
+			s.ended = make(chan struct{})
 			s.command = func(c string, in io.Reader, out io.Writer) int {
 				if !strings.HasPrefix(c, "sh -c") {
 					return fine(c, in, out)
@@ -105,6 +106,7 @@ func TestMisbehaviour(t *testing.T) {
 				s.mu.Unlock()
 				_ = pipe.Close() // sshd does so when a connection is gone
 				_ = cmd.Wait()
+				close(s.ended)
 				return 1
 			}
 		}, "the connection broke before the command ended", "nothing half-written is used", provision.Transient},
@@ -148,14 +150,13 @@ func TestMisbehaviour(t *testing.T) {
 			if !errors.As(err, &pe) || !strings.Contains(pe.Hint, tt.hint) || provision.ClassOf(err) != tt.class {
 				t.Errorf("class %q, hint %q; want %q, %q", provision.ClassOf(err), pe.Hint, tt.class, tt.hint)
 			}
+			if s.ended != nil { // what runs on a server outlives its connection for a moment
+				<-s.ended
+			}
 			if got, _ := os.ReadFile(to.Path); string(got) != "the old one" && !strings.Contains(tt.err, "take") && !strings.Contains(tt.err, "reload") && !strings.Contains(tt.err, "hold") {
 				t.Errorf("in place is %q", got)
 			}
-			left, _ := os.ReadDir(filepath.Dir(to.Path))
-			for end := time.Now().Add(5 * time.Second); len(left) != 1 && time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
-				left, _ = os.ReadDir(filepath.Dir(to.Path)) // what runs on a server outlives its connection for a moment
-			}
-			if len(left) != 1 {
+			if left, _ := os.ReadDir(filepath.Dir(to.Path)); len(left) != 1 {
 				t.Errorf("left beside it: %v", left)
 			}
 		})

@@ -27,6 +27,8 @@ type server struct {
 	sent  []byte // everything on standard inputs
 	auth  int    // logins tried
 	conns []net.Conn
+
+	ended chan struct{} // closed when what outlived its connection is over; nil: nothing does
 }
 
 func newKey(t *testing.T) ssh.Signer {

@@ -58,6 +58,12 @@ func (k *Keeper) certificate(name string) (c *secrets.Certificate, from string) 
 	return got.Certificate, "secrets." + got.Ref.Store
 }
 
+// Certificate gives one that is in memory; nil where it is not.
+func (k *Keeper) Certificate(name string) *secrets.Certificate {
+	c, _ := k.certificate(name)
+	return c
+}
+
 // Forget wipes the private keys.
 func (k *Keeper) Forget() {
 	k.mu.Lock()

@@ -46,14 +46,16 @@ func (Choose) Check(_ context.Context, _ provision.Step, in provision.Values) (p
 	}
 	slices.SortFunc(chosen, func(x, y string) int { return slices.Index(a.Slots, x) - slices.Index(a.Slots, y) })
 	out := provision.Values{provision.Chosen: chosen}
-	for _, family := range []string{"ipv4", "ipv6"} {
+	for _, family := range []string{"ipv4", "ipv6", "fixed"} {
 		list := []string{}
 		for _, slot := range chosen {
 			if v := in.Text(family + " " + slot); v != "" {
 				list = append(list, v)
 			}
 		}
-		out[family] = list
+		if family != "fixed" || len(list) > 0 { // only servers behind a load balancer have it
+			out[family] = list
+		}
 	}
 	return provision.Status{State: provision.Done, Out: out}, nil
 }

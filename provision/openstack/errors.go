@@ -69,6 +69,7 @@ func explain(service, method, what string, err error) error {
 		reason, e.Hint = "the credentials are not accepted", "check user, password, project and domain"
 	case 403:
 		reason = "this user may not"
+		e.Hint = roles(service)
 		if strings.Contains(low, "quota") {
 			reason, e.Hint = "over quota", "delete what is not needed, or have the quota raised"
 		}
@@ -78,6 +79,11 @@ func explain(service, method, what string, err error) error {
 		e.Err, e.Said = errVersion, ""
 	case 409:
 		reason = "it is in conflict with what is there"
+		// Octavia's answer while it works on the load balancer: nothing was changed.
+		// https://opendev.org/openstack/octavia/src/branch/stable/zed/octavia/common/exceptions.py (ImmutableObject, LBPendingStateError)
+		if service == "octavia" && (strings.Contains(low, "immutable") || strings.Contains(low, "invalid state")) {
+			reason, e.Class = "it is being changed", provision.Transient
+		}
 		if strings.Contains(low, "quota") {
 			reason, e.Hint = "over quota", "delete what is not needed, or have the quota raised"
 		}
@@ -106,6 +112,19 @@ func explain(service, method, what string, err error) error {
 		e.What += ": " + reason
 	}
 	return e
+}
+
+// roles says which role a service wants by its default policy.
+// https://docs.openstack.org/octavia/latest/configuration/policy.html
+// https://docs.openstack.org/barbican/latest/admin/access_control.html
+func roles(service string) string {
+	switch service {
+	case "octavia":
+		return "this user wants the role load-balancer_member in this project; on clouds with the newer defaults, member"
+	case "barbican":
+		return "this user wants the role creator in this project; on clouds with the newer defaults, member"
+	}
+	return ""
 }
 
 // noAnswer classes a request that got no answer.

@@ -15,6 +15,7 @@ import (
 type floatingArgs struct {
 	Cloud   string `json:"cloud"`
 	Server  string `json:"server"`
+	OnPort  string `json:"port"` // instead of Server
 	Network string `json:"network"`
 	Service string `json:"service"`
 	Run     string `json:"run"`
@@ -148,20 +149,23 @@ func (c *Cloud) createFloating(ctx context.Context, a floatingArgs) error {
 	if err != nil {
 		return err
 	}
-	p, err := c.serverPort(ctx, a.Server)
-	if err != nil {
-		return err
+	body := map[string]any{"port_id": a.OnPort}
+	if a.OnPort == "" {
+		p, err := c.serverPort(ctx, a.Server)
+		if err != nil {
+			return err
+		}
+		body = map[string]any{"port_id": p.ID, "fixed_ip_address": p.ipv4()}
 	}
 	there, ok, err := c.findFloating(ctx, a)
 	if err != nil {
 		return err
 	}
-	body := map[string]any{"port_id": p.ID, "fixed_ip_address": p.ipv4()}
 	var out struct {
 		IP floatingIP `json:"floatingip"`
 	}
 	if ok {
-		err = s.put(ctx, "put floating IP "+there.Address+" on the server", s.url("floatingips/"+url.PathEscape(there.ID)), map[string]any{"floatingip": body}, &out)
+		err = s.put(ctx, "put floating IP "+there.Address+" in its place", s.url("floatingips/"+url.PathEscape(there.ID)), map[string]any{"floatingip": body}, &out)
 	} else {
 		body["floating_network_id"] = a.Network
 		body["description"] = describeFor("", a.Run, a.Slot)

@@ -24,6 +24,11 @@ const (
 	FloatingIPCreate  provision.Kind = "floatingip.create"
 	FloatingIPDelete  provision.Kind = "floatingip.delete"
 	ConsoleHostKeys   provision.Kind = "console.hostkeys"
+	CertificateStore  provision.Kind = "certificate.store"
+	CertificateRemove provision.Kind = "certificate.remove"
+	BalancerCreate    provision.Kind = "balancer.create"
+	BalancerDelete    provision.Kind = "balancer.delete"
+	BalancerJoin      provision.Kind = "balancer.join"
 )
 
 // Handler performs steps of one kind. Check changes nothing: it says how far the effect holds now. Do starts
@@ -36,8 +41,8 @@ type Handler interface {
 // Clouds are those of the plan, by the name of their block.
 type Clouds map[string]*Cloud
 
-// Handlers gives one for each kind, over all clouds.
-func Handlers(c Clouds) map[provision.Kind]Handler {
+// Handlers gives one for each kind, over all clouds. keys are the certificates that may go into a key manager.
+func Handlers(c Clouds, keys Keys) map[provision.Kind]Handler {
 	return map[provision.Kind]Handler{
 		KeypairCreate:     handler[keypairArgs]{c, (*Cloud).checkKeypair, (*Cloud).createKeypair},
 		KeypairDelete:     handler[deleteArgs]{c, (*Cloud).checkNoKeypair, (*Cloud).deleteKeypair},
@@ -52,6 +57,11 @@ func Handlers(c Clouds) map[provision.Kind]Handler {
 		FloatingIPCreate:  handler[floatingArgs]{c, (*Cloud).checkFloating, (*Cloud).createFloating},
 		FloatingIPDelete:  handler[deleteArgs]{c, (*Cloud).checkNoFloating, (*Cloud).deleteFloating},
 		ConsoleHostKeys:   handler[consoleArgs]{c, (*Cloud).checkConsole, func(*Cloud, context.Context, consoleArgs) error { return nil }},
+		CertificateStore:  handler[storeArgs]{c, (*Cloud).checkStored, storeIn(keys)},
+		CertificateRemove: handler[deleteArgs]{c, (*Cloud).checkNotStored, (*Cloud).removeStored},
+		BalancerCreate:    handler[balancerArgs]{c, (*Cloud).checkBalancer, (*Cloud).createBalancer},
+		BalancerDelete:    handler[deleteArgs]{c, (*Cloud).checkNoBalancer, (*Cloud).deleteBalancer},
+		BalancerJoin:      handler[joinArgs]{c, (*Cloud).checkJoin, (*Cloud).join},
 	}
 }
 

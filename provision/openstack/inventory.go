@@ -21,6 +21,8 @@ const userDataMax = 49149 // nova takes 65535 characters of base64
 type Query struct {
 	Service string
 	Servers []provision.Server // the blocks that this cloud is to make
+
+	Balancers []provision.Balancer // of the same
 }
 
 // reader collects what the requests of one Inventory find.
@@ -77,6 +79,9 @@ func (r *reader) findings() []provision.Finding {
 		} else {
 			out[i].What += ", " + u.what
 		}
+		if u.check == "load balancer" || u.check == "key manager" {
+			out[i].Weight, out[i].Check = provision.Refuse, u.check
+		}
 		if r.servers && (u.check == "flavor" || u.check == "image" || u.check == "network") {
 			out[i].Weight, out[i].Check = provision.Refuse, u.check
 		}
@@ -105,6 +110,7 @@ func (c *Cloud) Inventory(ctx context.Context, q Query) (provision.Inventory, er
 		r.legacyNetworks(ctx)
 	} else {
 		r.network(ctx, s.project)
+		r.balancing(ctx, q, s.project)
 	}
 	r.wg.Wait()
 	r.inv.Unread = r.findings()
@@ -276,6 +282,11 @@ func (r *reader) usage() {
 	}
 	if g, ok := q["security_group"]; ok && g.Used < 0 {
 		q["security_group"] = provision.Quota{Limit: g.Limit, Used: len(r.inv.SecurityGroups)}
+	}
+	for name, x := range q {
+		if x.Limit == uncounted {
+			delete(q, name)
+		}
 	}
 	if len(q) == 0 {
 		r.inv.Quotas = nil

@@ -20,8 +20,10 @@ type network struct {
 
 type subnet struct {
 	ID      string `json:"id"`
+	Name    string `json:"name"`
 	Network string `json:"network_id"`
 	Version int    `json:"ip_version"`
+	CIDR    string `json:"cidr"`
 }
 
 // free is one network of network-ip-availabilities; the numbers of an IPv6 subnet pass 2^64.
@@ -87,7 +89,7 @@ func (c *Cloud) networks(ctx context.Context) (func(*provision.Inventory), error
 	var subErr error
 	go func() {
 		list, err := collect(ctx, s, "list subnets", "subnets", "subnets", func(x subnet) string { return x.ID },
-			"fields", "id", "fields", "network_id", "fields", "ip_version")
+			"fields", "id", "fields", "name", "fields", "network_id", "fields", "ip_version", "fields", "cidr")
 		subErr = err
 		subnets <- list
 	}()
@@ -117,6 +119,7 @@ func (c *Cloud) networks(ctx context.Context) (func(*provision.Inventory), error
 				if s.Network == n.ID {
 					seen = true
 					x.IPv4, x.IPv6 = x.IPv4 || s.Version == 4, x.IPv6 || s.Version == 6
+					x.Subnets = append(x.Subnets, provision.Subnet{ID: s.ID, Name: s.Name, Version: s.Version, CIDR: s.CIDR})
 				}
 			}
 			if !seen && n.External && len(n.Subnets) > 0 {

@@ -167,7 +167,7 @@ func TestRealRegion(t *testing.T) {
 
 func TestRealSteps(t *testing.T) {
 	c := cloud(t)
-	r := rig{t, c, openstack.Handlers(openstack.Clouds{"main": c})}
+	r := rig{t, c, openstack.Handlers(openstack.Clouds{"main": c}, nil)}
 	inv, err := c.Inventory(t.Context(), openstack.Query{Service: "test", Servers: []provision.Server{{Name: "s", Image: provision.ImageWant{Name: setting(t, "IMAGE")}}}})
 	if err != nil {
 		t.Fatal(err)
@@ -227,7 +227,7 @@ func TestRealSteps(t *testing.T) {
 
 	// Another process finds it by its tags.
 	c2 := cloud(t)
-	r2 := rig{t, c2, openstack.Handlers(openstack.Clouds{"main": c2})}
+	r2 := rig{t, c2, openstack.Handlers(openstack.Clouds{"main": c2}, nil)}
 	if st := r2.wait("server.create", in, provision.Done, 0); st.Out["id"] != srv["id"] {
 		t.Errorf("found again: %v", st.Out)
 	}
@@ -290,7 +290,7 @@ func mapsWith(a, b provision.Values) provision.Values {
 // TestRealRefusals: what the cloud says is told, and classed.
 func TestRealRefusals(t *testing.T) {
 	c := cloud(t)
-	r := rig{t, c, openstack.Handlers(openstack.Clouds{"main": c})}
+	r := rig{t, c, openstack.Handlers(openstack.Clouds{"main": c}, nil)}
 	in := provision.Values{"name": "bad", "service": "test", "run": "01BAD", "slot": "bad-1", "image": "0000", "flavor": "no-such", "flavor_name": "",
 		"volume_gb": 0, "volume_type": "", "zone": "", "networks": []any{}, "key": "", "groups": []any{}, "servergroup": "",
 		"user_data": strings.Repeat("SECRET", 12000), "config_drive": false, "metadata": map[string]any{}, "want_floating": false}

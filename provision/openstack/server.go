@@ -1,7 +1,9 @@
 package openstack
 
 import (
+	"bytes"
 	"cmp"
+	"compress/gzip"
 	"context"
 	"encoding/base64"
 	"fmt"
@@ -154,6 +156,13 @@ func (c *Cloud) describe(s server, a serverArgs) provision.Values {
 			}
 		}
 	}
+	// A load balancer beside the server reaches it by its own address on the first of its networks.
+	fixed := ""
+	for _, x := range all {
+		if x.addr.Is4() && !x.floating && fixed == "" {
+			fixed = x.addr.String()
+		}
+	}
 	rank := func(x ip) int {
 		switch {
 		case x.addr.Is4() && x.floating:
@@ -179,7 +188,7 @@ func (c *Cloud) describe(s server, a serverArgs) provision.Values {
 		}
 	}
 	return provision.Values{
-		"id": s.ID, "address": first(v4, v6), "ipv4": v4, "ipv6": v6, "addresses": addresses,
+		"id": s.ID, "address": first(v4, v6), "ipv4": v4, "ipv6": v6, "fixed": fixed, "addresses": addresses,
 		"flavor": first(a.FlavorName, s.Flavor.Name, s.Flavor.ID), "zone": s.Zone, "created": s.Created, "launched": s.Launched,
 	}
 }
@@ -239,6 +248,23 @@ func (c *Cloud) createServer(ctx context.Context, a serverArgs) error {
 	return nil
 }
 
+// packFrom is the size from which user-data is packed, as preflight has reckoned (templates.Pack): below it people can still read it.
+const packFrom = 8 << 10
+
+// packed gives user-data as cloud-init takes it, gzipped where that helps. It is packed here and no sooner: a step holds text, and JSON
+// would spoil anything else.
+func packed(data []byte) []byte {
+	if len(data) <= packFrom {
+		return data
+	}
+	var b bytes.Buffer
+	z, _ := gzip.NewWriterLevel(&b, gzip.BestCompression) // it knows this level
+	if _, err := z.Write(data); err != nil || z.Close() != nil || b.Len() >= len(data) {
+		return data
+	}
+	return b.Bytes()
+}
+
 func (c *Cloud) body(a serverArgs, minor int) map[string]any {
 	meta := map[string]string{}
 	maps.Copy(meta, a.Metadata)
@@ -281,7 +307,7 @@ func (c *Cloud) body(a serverArgs, minor int) map[string]any {
 		srv["key_name"] = a.Key
 	}
 	if a.UserData != "" {
-		srv["user_data"] = base64.StdEncoding.EncodeToString([]byte(a.UserData))
+		srv["user_data"] = base64.StdEncoding.EncodeToString(packed([]byte(a.UserData)))
 	}
 	if a.ConfigDrive {
 		srv["config_drive"] = true

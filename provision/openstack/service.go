@@ -48,7 +48,7 @@ func versioned(u, version string) string {
 }
 
 func (c *Cloud) service(ctx context.Context, kind string) (service, error) {
-	names := map[string]string{"compute": "nova", "image": "glance", "network": "neutron"}
+	names := map[string]string{"compute": "nova", "image": "glance", "network": "neutron", "load-balancer": "octavia", "key-manager": "barbican"}
 	if err := c.Connect(ctx); err != nil {
 		return service{}, err
 	}
@@ -67,6 +67,10 @@ func (c *Cloud) service(ctx context.Context, kind string) (service, error) {
 		base = versioned(u, "v2.0/")
 	case "image":
 		base = versioned(u, "v2/")
+	case "load-balancer":
+		base = versioned(u, "v2/") + "lbaas/"
+	case "key-manager":
+		base = versioned(u, "v1/")
 	}
 	return service{s.client(kind, u, base), names[kind]}, nil
 }

@@ -22,12 +22,15 @@ type decoder struct {
 	labels   map[string][]string // kind → names of its blocks
 	vars     map[string]cty.Value
 	funcs    map[string]function.Function
+	opens    map[string]bool // server blocks, and "/" and a region, that leave it to us who may come in
 	diags    []Diagnostic
 	issues   bool // some secrets block is ACME
 }
 
 // kinds are the words that begin a reference.
-func kinds() []string { return []string{"cloud", "secrets", "certificate", "server", "dns", "step"} }
+func kinds() []string {
+	return []string{"cloud", "secrets", "certificate", "server", "load_balancer", "dns", "step"}
+}
 
 // block is one block whose words have been checked, with what it inherits.
 type block struct {
@@ -50,9 +53,10 @@ type shape struct {
 
 func shapes(kind string) shape {
 	server := "cloud! image! flavor! count need hedge zones networks floating_ip spread security_groups open keep_ssh config_drive metadata template user_data vars certificate timeout"
+	balancer := "cloud! members! terminate! member_port member_protocol network subnet floating_ip listen redirect_http connection_limit allowed_cidrs tls_versions algorithm provider flavor timeout"
 	switch kind {
 	case "plan":
-		return shape{"service! home regions operator", "variable+ store cloud+ secrets+ certificate+ server+ dns+ step+"}
+		return shape{"service! home regions operator", "variable+ store cloud+ secrets+ certificate+ server+ load_balancer+ dns+ step+"}
 	case "variable":
 		return shape{"default description sensitive", ""}
 	case "store":
@@ -105,14 +109,22 @@ func shapes(kind string) shape {
 		return shape{"user port via", ""}
 	case "server.deliver", "server.region.deliver":
 		return shape{"layout path owner group mode persist reload password", ""}
-	case "server.ready":
-		return shape{"https! status body within successes ca", ""}
-	case "server.region.ready":
-		return shape{"https status body within successes ca", ""}
+	case "server.ready", "server.region.ready":
+		return shape{"https http status body within successes ca", ""}
 	case "server.volume":
 		return shape{"size! type", ""}
 	case "server.region.volume":
 		return shape{"size type", ""}
+	case "load_balancer":
+		return shape{balancer, "ready health region+"}
+	case "load_balancer.region":
+		return shape{strings.ReplaceAll(balancer, "!", ""), "ready health"}
+	case "load_balancer.ready":
+		return shape{"https! status body within successes ca", ""}
+	case "load_balancer.region.ready":
+		return shape{"https status body within successes ca", ""}
+	case "load_balancer.health", "load_balancer.region.health":
+		return shape{"path status interval timeout rise fall", ""}
 	case "dns":
 		return shape{"zone! name_servers resolvers within", "designate clouddns rfc2136 route53 record+"}
 	case "dns.designate", "dns.clouddns":
@@ -134,7 +146,7 @@ func example(kind, name string) string {
 	switch kind + "." + name {
 	case "plan.service":
 		return `service = "dripstat"`
-	case "server.cloud", "dns.designate.cloud", "secrets.barbican.cloud":
+	case "server.cloud", "load_balancer.cloud", "dns.designate.cloud", "secrets.barbican.cloud":
 		return "cloud = cloud.main"
 	case "dns.clouddns.cloud":
 		return "cloud = cloud.rax"
@@ -148,7 +160,11 @@ func example(kind, name string) string {
 		return `path = "edge"`
 	case "certificate.names":
 		return `names = ["www.example.com"]`
-	case "server.ready.https":
+	case "load_balancer.members", "load_balancer.region.members":
+		return "members = server.NAME"
+	case "load_balancer.terminate", "load_balancer.region.terminate":
+		return "terminate = certificate.NAME"
+	case "server.ready.https", "load_balancer.ready.https":
 		return `https = "https://www.example.com/health"`
 	case "server.volume.size":
 		return `size = "40GB"`

@@ -85,8 +85,12 @@ func (d *decoder) record(x *block, z provision.Zone) provision.Record {
 	if x.has("name") && strings.EqualFold(r.Host, Placeholder) {
 		r.Host = Placeholder
 	}
-	for _, t := range x.refs("to", "server") {
-		r.To = append(r.To, t.name)
+	for _, t := range x.refs("to", "server", "load_balancer") {
+		if t.kind == "load_balancer" {
+			r.Balancers = append(r.Balancers, t.name)
+		} else {
+			r.To = append(r.To, t.name)
+		}
 	}
 	if h := r.Host; h != "@" && h != "" && h != Placeholder {
 		zone := "." + z.Zone
@@ -114,6 +118,8 @@ func (d *decoder) record(x *block, z provision.Zone) provision.Record {
 		x.wrong("values", "keep one of them", "is given beside to")
 	case !x.has("to") && !x.has("values"):
 		d.errorf(x.at, "add: to = server.NAME, or values = [\"...\"]", "%s does not say where to point", x.what)
+	case r.Type == "AAAA" && len(r.Balancers) > 0:
+		x.wrong("type", `type = "A"`, "is AAAA, and the address of a load balancer is IPv4")
 	case r.Type == "CNAME" && x.has("to"):
 		x.wrong("to", `values = ["target.example.com"], or type = "A"`, "gives addresses, and a CNAME points to a name")
 	case r.Type == "CNAME" && len(r.Values) != 1 && !d.failedAt(x.where("values")):
@@ -152,10 +158,25 @@ func (d *decoder) record(x *block, z provision.Zone) provision.Record {
 // proven refuses a record whose servers nothing proves, unless the plan says so in its own words.
 func (d *decoder) proven(z provision.Zone, p provision.Plan) {
 	for _, r := range z.Records {
+		unproven := func(kind, name string, ready *provision.Ready, at provision.Pos) {
+			switch {
+			case r.Unproven || d.failedAt(d.rangeOf(at)) || d.said("ready"):
+			case ready == nil:
+				d.errorf(d.rangeOf(r.Pos), fmt.Sprintf("give %s %q a ready block; unproven = true says that DNS may point to what nothing has proven", kind, name),
+					"record %q points to %s %q, which has no ready block", r.Name, kind, name)
+			case ready.Plain():
+				d.errorf(d.rangeOf(r.Pos), "to = load_balancer.NAME, or https in its ready block; unproven = true says that DNS may point to what nothing has proven",
+					"record %q points to %s %q, which proves nothing over plain http", r.Name, kind, name)
+			}
+		}
 		for _, to := range r.To {
-			if s, ok := p.Server(to); ok && s.Ready == nil && !r.Unproven && !d.failedAt(d.rangeOf(s.Pos)) && !d.said("ready") {
-				d.errorf(d.rangeOf(r.Pos), fmt.Sprintf("give server %q a ready block; unproven = true says that DNS may point to what nothing has proven", to),
-					"record %q points to server %q, which has no ready block", r.Name, to)
+			if s, ok := p.Server(to); ok {
+				unproven("server", to, s.Ready, s.Pos)
+			}
+		}
+		for _, to := range r.Balancers {
+			if b, ok := p.Balancer(to); ok {
+				unproven("load_balancer", to, b.Ready, b.Pos)
 			}
 		}
 	}

@@ -71,6 +71,11 @@ func (d *decoder) plan(names []string, bodies []hcl.Body) provision.Plan {
 	for _, x := range top.blocks["server"] {
 		p.Servers = append(p.Servers, d.server(x, p))
 	}
+	for _, x := range top.blocks["load_balancer"] {
+		p.Balancers = append(p.Balancers, d.balancer(x, p))
+	}
+	d.letIn(&p)
+	d.plainMembers(p)
 	for _, x := range top.blocks["dns"] {
 		p.Zones = append(p.Zones, d.zone(x, p))
 	}

@@ -52,7 +52,7 @@ func Parse(files map[string][]byte, dir string, o Options) (provision.Plan, erro
 	if o.Env == nil {
 		o.Env = os.LookupEnv
 	}
-	d := &decoder{o: o, dir: dir, files: files, read: map[string][]byte{}, labels: map[string][]string{}}
+	d := &decoder{o: o, dir: dir, files: files, read: map[string][]byte{}, labels: map[string][]string{}, opens: map[string]bool{}}
 	names := make([]string, 0, len(files))
 	for n := range files {
 		names = append(names, n)

@@ -15,26 +15,37 @@ import (
 // server decodes a block, and once more for each region that the plan says something different for.
 func (d *decoder) server(x *block, p provision.Plan) provision.Server {
 	s := d.oneServer(x, p)
+	d.opens[s.Name+"/"] = !x.has("open") && !x.has("security_groups")
 	if len(x.label) > 40 {
 		d.errorf(x.at, "40 characters at most", "the name of %s is too long for a host name", x.what)
 	}
-	known := slices.Compact(slices.Clone(p.Regions))
-	if p.Home != "" && !slices.Contains(known, p.Home) {
-		known = append(known, p.Home)
-	}
 	for _, r := range x.blocks["region"] {
-		if len(p.Regions) > 0 && !slices.Contains(known, r.label) && !slices.Contains(known, Placeholder) {
-			d.errorf(r.at, meant(r.label, known), "%q is neither among regions nor home", r.label)
+		if !d.knownRegion(r, p) {
 			continue
 		}
-		o := d.oneServer(x.over(r), p)
+		over := x.over(r)
+		o := d.oneServer(over, p)
 		o.Pos = pos(r.at)
+		d.opens[s.Name+"/"+r.label] = !over.has("open") && !over.has("security_groups")
 		if s.In == nil {
 			s.In = map[string]*provision.Server{}
 		}
 		s.In[r.label] = &o
 	}
 	return s
+}
+
+// knownRegion refuses what differs in a region that the plan never goes to.
+func (d *decoder) knownRegion(r *block, p provision.Plan) bool {
+	known := slices.Compact(slices.Clone(p.Regions))
+	if p.Home != "" && !slices.Contains(known, p.Home) {
+		known = append(known, p.Home)
+	}
+	if len(p.Regions) > 0 && !slices.Contains(known, r.label) && !slices.Contains(known, Placeholder) {
+		d.errorf(r.at, meant(r.label, known), "%q is neither among regions nor home", r.label)
+		return false
+	}
+	return true
 }
 
 func (d *decoder) oneServer(x *block, p provision.Plan) provision.Server {
@@ -81,7 +92,8 @@ func (d *decoder) oneServer(x *block, p provision.Plan) provision.Server {
 		s.Volume.Type = b.text("type", "")
 	}
 	if b := x.only("ready"); b != nil {
-		s.Ready = d.ready(b, s, p)
+		c, _ := p.Certificate(s.Certificate)
+		s.Ready = d.ready(b, c.Names, s.Certificate, 0)
 	}
 	s.Open = x.open(s)
 	d.firstCloud(x, &s, p)
@@ -138,7 +150,10 @@ func (x *block) open(s provision.Server) []provision.OpenRule {
 			out = append(out, r)
 		}
 	}
-	if s.Ready != nil || s.Certificate != "" {
+	switch {
+	case s.Ready.Plain(): // the load balancers that it is a member of are let in once they are known
+		tcp(readyPort(s.Ready), "me")
+	case s.Ready != nil || s.Certificate != "":
 		tcp(readyPort(s.Ready), "any")
 	}
 	if s.Template == "tls-proxy" {
@@ -161,40 +176,63 @@ func readyPort(r *provision.Ready) int {
 	if n, err := strconv.Atoi(u.Port()); err == nil {
 		return n
 	}
+	if r.Plain() {
+		return 80
+	}
 	return 443
 }
 
-func (d *decoder) ready(b *block, s provision.Server, p provision.Plan) *provision.Ready {
+// ready decodes what must be answered. names are those that a certificate covers, called by the first of them; listen, where
+// it is not 0, is the only port that there is.
+func (d *decoder) ready(b *block, names []string, certificate string, listen int) *provision.Ready {
+	attr := "https"
+	if b.has("http") && !b.has("https") {
+		attr = "http"
+	}
 	r := &provision.Ready{
-		URL: b.need("https"), Status: b.whole("status", 200, 100, 599), Body: b.text("body", ""),
+		URL: b.need(attr), Status: b.whole("status", 200, 100, 599), Body: b.text("body", ""),
 		Within:    b.time("within", 5*time.Minute, time.Second, time.Second, 24*time.Hour),
 		Successes: b.whole("successes", 3, 1, 100), CA: b.roots("ca"),
+	}
+	switch {
+	case b.has("http") && b.has("https"):
+		b.wrong("http", "keep one of them", "is given beside https")
+	case !b.has(attr) && listen == 0:
+		d.errorf(b.at, "add: "+example("server.ready", "https"), "%s needs https", b.what)
 	}
 	if r.URL == "" || r.URL == Placeholder {
 		return r
 	}
 	u, err := url.Parse(r.URL)
-	const next = `https = "https://www.example.com/health"`
+	next := attr + ` = "` + attr + `://www.example.com/health"`
 	switch {
 	case err != nil || u.Host == "" || u.User != nil || u.Fragment != "":
-		b.wrong("https", next, "is %s, which is not a URL", b.show("https", r.URL))
+		b.wrong(attr, next, "is %s, which is not a URL", b.show(attr, r.URL))
 		return r
-	case u.Scheme != "https":
-		b.wrong("https", next, "is %s, which is not https: DNS is moved only to servers that prove who they are", b.show("https", r.URL))
+	case u.Scheme != attr && attr == "http":
+		b.wrong(attr, next, "is %s, which is not http", b.show(attr, r.URL))
+		r.URL = ""
+		return r
+	case u.Scheme != attr:
+		b.wrong(attr, next, "is %s, which is not https: DNS is moved only to servers that prove who they are", b.show(attr, r.URL))
+		r.URL = ""
 		return r
 	}
 	if u.Port() != "" {
 		if _, err := port(u.Port()); err != nil {
-			b.wrong("https", next, "%v", err)
+			b.wrong(attr, next, "%v", err)
 		}
 	}
 	if !dnsName(u.Hostname()) {
-		b.wrong("https", next, "must have the public name of the service in it")
+		b.wrong(attr, next, "must have the public name of the service in it")
 		return r
 	}
-	if c, ok := p.Certificate(s.Certificate); ok && len(c.Names) > 0 && !slices.Contains(c.Names, Placeholder) && !covered(u.Hostname(), c.Names) {
-		b.wrong("https", fmt.Sprintf("add it to names of certificate %q, or ask under one of: %s", c.Name, strings.Join(c.Names, ", ")),
-			"asks for %s, which certificate %q need not cover", b.show("https", u.Hostname()), c.Name)
+	if listen != 0 && readyPort(r) != listen {
+		b.wrong(attr, fmt.Sprintf("ask port %d, or listen = %d", listen, readyPort(r)), "asks port %d, where the load balancer does not listen", readyPort(r))
+	}
+	if len(names) > 0 && !slices.Contains(names, Placeholder) && !covered(u.Hostname(), names) && attr == "https" {
+		b.wrong(attr, fmt.Sprintf("add it to names of certificate %q, or ask under one of: %s", certificate, strings.Join(names, ", ")),
+			"asks for %s, which certificate %q need not cover", b.show(attr, u.Hostname()), certificate)
 	}
 	return r
 }

@@ -19,10 +19,10 @@ func isBase64(s string) bool {
 func (d *decoder) step(x *block) provision.Hook {
 	h := provision.Hook{Name: x.label, Pos: pos(x.at), Timeout: x.time("timeout", 5*time.Minute, time.Second, time.Second, 24*time.Hour)}
 	h.Run = d.run(x)
-	for _, t := range x.refs("after", "server", "dns", "certificate", "step") {
+	for _, t := range x.refs("after", "server", "load_balancer", "dns", "certificate", "step") {
 		h.After = append(h.After, t.String())
 	}
-	for _, t := range x.refs("before", "server", "dns", "certificate", "step") {
+	for _, t := range x.refs("before", "server", "load_balancer", "dns", "certificate", "step") {
 		h.Before = append(h.Before, t.String())
 	}
 	return h
@@ -42,8 +42,12 @@ func (d *decoder) run(x *block) []provision.HookArg {
 	var out []provision.HookArg
 	for _, e := range list {
 		if t, ok := traversal(e); ok && isReference(e, t) {
-			if ref, ok := d.refer(e, "run of "+x.what, "addresses", "server"); ok {
-				out = append(out, provision.HookArg{AddressesOf: ref.name})
+			if ref, ok := d.refer(e, "run of "+x.what, "addresses", "server", "load_balancer"); ok {
+				of := ref.name
+				if ref.kind != "server" {
+					of = ref.String()
+				}
+				out = append(out, provision.HookArg{AddressesOf: of})
 			}
 			continue
 		}
@@ -86,10 +90,21 @@ func (d *decoder) circles(p provision.Plan) {
 			waits["server."+s.Name] = append(waits["server."+s.Name], "certificate."+s.Certificate)
 		}
 	}
+	for _, b := range p.Balancers {
+		for _, m := range b.Members {
+			waits[b.Ref()] = append(waits[b.Ref()], "server."+m)
+		}
+		for _, c := range b.Terminate {
+			waits[b.Ref()] = append(waits[b.Ref()], "certificate."+c)
+		}
+	}
 	for _, z := range p.Zones {
 		for _, r := range z.Records {
 			for _, s := range r.To {
 				waits["dns."+z.Name] = append(waits["dns."+z.Name], "server."+s)
+			}
+			for _, b := range r.Balancers {
+				waits["dns."+z.Name] = append(waits["dns."+z.Name], "load_balancer."+b)
 			}
 		}
 	}
@@ -102,7 +117,11 @@ func (d *decoder) circles(p provision.Plan) {
 		}
 		for _, a := range h.Run {
 			if a.AddressesOf != "" {
-				waits[n] = append(waits[n], "server."+a.AddressesOf)
+				of := "server." + a.AddressesOf
+				if strings.Contains(a.AddressesOf, ".") { // a block's own name has none
+					of = a.AddressesOf
+				}
+				waits[n] = append(waits[n], of)
 			}
 		}
 	}

@@ -86,7 +86,8 @@ func (d *decoder) userData(x *block, s *provision.Server, p provision.Plan) {
 }
 
 // UserData gives what is written onto the servers of a block in one region, checked against max bytes (0:
-// what nova takes). s is the block as it is there: Plan.For applies overrides.
+// what nova takes) as it is sent: packed where that helps. It is given unpacked, for a step holds text.
+// s is the block as it is there: Plan.For applies overrides.
 func UserData(p provision.Plan, s provision.Server, region string, max int) ([]byte, error) {
 	var out []byte
 	var err error
@@ -103,7 +104,10 @@ func UserData(p provision.Plan, s provision.Server, region string, max int) ([]b
 	if err != nil {
 		return nil, err
 	}
-	return templates.Pack(out, max)
+	if _, err := templates.Pack(out, max); err != nil {
+		return nil, err
+	}
+	return out, nil
 }
 
 // Input is what a server's template is rendered with, in one region.

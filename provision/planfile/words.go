@@ -113,8 +113,8 @@ func openRule(s string) (provision.OpenRule, error) {
 		}
 	}
 	r.From = w[2]
-	if r.From != "any" && r.From != "me" && !addressOrCIDR(r.From) {
-		return r, fmt.Errorf(`must come from any, from me, from an address or from a network such as 10.0.0.0/8`)
+	if r.From != "any" && r.From != "me" && r.From != "balancers" && !addressOrCIDR(r.From) {
+		return r, fmt.Errorf(`must come from any, from me, from balancers, from an address or from a network such as 10.0.0.0/8`)
 	}
 	return r, nil
 }

@@ -34,7 +34,7 @@ func (j *judgement) certificates() {
 		}
 		x := got.Certificate
 		j.facts.Certificates[c.Name] = provision.CertificateFacts{
-			Fingerprint: x.Fingerprint(), Subject: x.Leaf.Subject.String(), Names: x.Leaf.DNSNames, NotAfter: x.Leaf.NotAfter, Source: source,
+			Fingerprint: x.Fingerprint(), Subject: x.Leaf.Subject.String(), Names: x.Leaf.DNSNames, NotAfter: x.Leaf.NotAfter, Algorithm: x.Leaf.PublicKeyAlgorithm.String(), Source: source,
 		}
 	}
 }
@@ -98,6 +98,7 @@ func (j *judgement) need(c provision.Cloud) map[string]int {
 			need["server_groups"]++
 		}
 	}
+	j.needBalancers(c, need)
 	return need
 }
 
@@ -125,7 +126,8 @@ func (j *judgement) quotas(c provision.Cloud, inv provision.Inventory) {
 	for _, thing := range []struct{ name, one, many string }{
 		{"instances", "instance", "instances"}, {"cores", "core", "cores"}, {"ram", "MiB of memory", "MiB of memory"},
 		{"floatingip", "floating address", "floating addresses"}, {"security_group", "security group", "security groups"},
-		{"server_groups", "server group", "server groups"},
+		{"server_groups", "server group", "server groups"}, {"load_balancers", "load balancer", "load balancers"},
+		{"listeners", "listener of load balancers", "listeners of load balancers"}, {"pools", "pool of load balancers", "pools of load balancers"},
 	} {
 		name := thing.name
 		q, known := inv.Quotas[name]
@@ -157,11 +159,17 @@ func (j *judgement) clock(c provision.Cloud, inv provision.Inventory) {
 	}
 }
 
-// earlier tells of servers that another run has left in the region.
+// earlier tells of what another run has left in the region.
 func (j *judgement) earlier(c provision.Cloud, inv provision.Inventory) {
-	runs := map[provision.RunID]int{}
+	runs, balancers := map[provision.RunID]int{}, map[provision.RunID]int{}
 	for _, s := range inv.Servers {
 		runs[s.Run]++
+	}
+	if inv.Balancing != nil {
+		for _, b := range inv.Balancing.Balancers {
+			balancers[b.Run]++
+			runs[b.Run] += 0
+		}
 	}
 	for _, run := range slices.Sorted(func(yield func(provision.RunID) bool) {
 		for r := range runs {
@@ -171,23 +179,40 @@ func (j *judgement) earlier(c provision.Cloud, inv provision.Inventory) {
 		}
 	}) {
 		j.find(provision.Noted, "earlier run", "cloud."+c.Name, c.Pos, "failover abandon "+run.Short()+" removes them",
-			"%s has %s of run %s of this service", inv.Region, counted(runs[run], "server"), run.Short())
+			"%s has %s of run %s of this service", inv.Region, left(runs[run], balancers[run]), run.Short())
 	}
+}
+
+func left(servers, balancers int) string {
+	switch {
+	case balancers == 0:
+		return counted(servers, "server")
+	case servers == 0:
+		return counted(balancers, "load balancer")
+	}
+	return counted(servers, "server") + " and " + counted(balancers, "load balancer")
 }
 
 // operator finds out what "me" is, where a rule needs it.
 func (j *judgement) operator() {
 	var from *provision.Server
+	thing := ""
 	for i, s := range j.plan.Servers {
 		if slices.ContainsFunc(s.Open, func(r provision.OpenRule) bool { return r.From == "me" }) {
-			from = &j.plan.Servers[i]
+			from, thing = &j.plan.Servers[i], "server."+s.Name
 			break
 		}
+	}
+	i := slices.IndexFunc(j.plan.Balancers, func(b provision.Balancer) bool { return len(b.AllowedCIDRs) > 0 && b.Ready != nil })
+	if from == nil && i >= 0 { // its proof is asked from here
+		b := j.plan.Balancers[i]
+		from, thing = &provision.Server{Pos: b.Pos, Cloud: b.Cloud}, b.Ref()
 	}
 	if from == nil {
 		return
 	}
 	j.facts.Checks++
+	defer j.letIn()
 	inv, ok := j.seen.inventories[from.Cloud]
 	if !ok && j.plan.Operator == "" {
 		return // nothing was read; said elsewhere
@@ -195,7 +220,7 @@ func (j *judgement) operator() {
 	cidr, bad := Me(j.plan.Operator, inv)
 	if bad != nil {
 		if bad.Thing == "" {
-			bad.Thing, bad.Pos = "server."+from.Name, from.Pos
+			bad.Thing, bad.Pos = thing, from.Pos
 		}
 		j.facts.Findings = append(j.facts.Findings, *bad)
 		return
@@ -275,7 +300,7 @@ func values(p provision.Plan, r provision.Record) int {
 			n += s.Count
 		}
 	}
-	return n
+	return n + len(r.Balancers)
 }
 
 // same compares values whatever their order and case: name servers shuffle, and keep the case they were given.

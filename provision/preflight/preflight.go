@@ -279,12 +279,17 @@ func (r *reader) render(s provision.Server) {
 func judge(plan provision.Plan, region string, s seen, now time.Time) provision.Facts {
 	j := &judgement{plan: plan, seen: s, now: now, facts: provision.Facts{
 		Region: region, At: now, Checks: s.checks, Findings: s.findings,
-		Servers: map[string]provision.ServerFacts{}, Certificates: map[string]provision.CertificateFacts{}, Records: s.records,
+		Servers: map[string]provision.ServerFacts{}, Balancers: map[string]provision.BalancerFacts{}, Certificates: map[string]provision.CertificateFacts{}, Records: s.records,
 	}}
 	j.certificates()
 	for _, srv := range plan.Servers {
 		if inv, ok := s.inventories[srv.Cloud]; ok {
 			j.server(srv, inv)
+		}
+	}
+	for _, b := range plan.Balancers {
+		if inv, ok := s.inventories[b.Cloud]; ok {
+			j.balancer(b, inv)
 		}
 	}
 	for _, c := range plan.Clouds {

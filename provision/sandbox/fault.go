@@ -47,6 +47,13 @@ func Faults() []FaultHelp {
 		{"empty-body=N", "Rackspace: every N-th reading request to Cloud DNS is answered 200 without a body"},
 		{"dns-lag=DURATION", "the name server answers with a change only DURATION after it was made"},
 		{"region-dark[=REGION[:refuse|:hang]]", "no API and no server of REGION (the first) answers"},
+		{"balancer-error[=N]", "the first N load balancers (1) end in ERROR"},
+		{"balancer-slow=DURATION", "a load balancer takes DURATION until it is ACTIVE"},
+		{"balancer-half[=N]", "the first N load balancers (1) become ACTIVE and their listeners and pools do not"},
+		{"balancer-stuck[=N]", "the first N load balancers (1) stay in PENDING_CREATE, and cannot be deleted"},
+		{"balancer-busy[=N]", "the first N changes (1) of a load balancer are answered 409: it is immutable"},
+		{"balancer-reply-lost[=N]", "the first N load balancers (1) are made, but the connection is reset before the reply"},
+		{"store-reply-lost[=N]", "the first N private keys (1) are stored by the key manager, but the connection is reset before the reply"},
 		{"api-500=N", "every N-th reading API request is answered 500"},
 	}
 }
@@ -97,7 +104,7 @@ func (f Fault) state() (*faultState, error) {
 		} else {
 			st.n, st.word = -1, f.Arg
 		}
-	case "boot-error", "reply-lost", "wrong-host-key", "dns-job-error", "dns-delete-half":
+	case "boot-error", "reply-lost", "wrong-host-key", "dns-job-error", "dns-delete-half", "balancer-error", "balancer-half", "balancer-stuck", "balancer-busy", "balancer-reply-lost", "store-reply-lost":
 		count(1)
 	case "key-mismatch":
 		st.Name = "wrong-host-key"
@@ -119,7 +126,7 @@ func (f Fault) state() (*faultState, error) {
 				err = errors.New("want a number of at least 1 after the colon")
 			}
 		}
-	case "dns-lag", "dns-job-slow":
+	case "dns-lag", "balancer-slow", "dns-job-slow":
 		dur(true)
 	case "dns-pending":
 		dur(false)

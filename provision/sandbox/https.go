@@ -43,8 +43,8 @@ func (m *machine) certificate(h *tls.ClientHelloInfo) (*tls.Certificate, error) 
 	return m.certs[0].cert, nil
 }
 
-// serveHTTPS answers every path. The caller holds m.mu.
-func (m *machine) serveHTTPS(l net.Listener) {
+// serve answers every path, over TLS or plain. The caller holds m.mu.
+func (m *machine) serve(l net.Listener, secure bool) {
 	srv := &http.Server{
 		TLSConfig:         &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: m.certificate},
 		ErrorLog:          log.New(io.Discard, "", 0),
@@ -72,6 +72,12 @@ func (m *machine) serveHTTPS(l net.Listener) {
 			fmt.Fprintf(w, "%s in %s serves %s\n", m.s.name, m.s.region, r.URL.Path)
 		}),
 	}
-	m.https = srv
-	m.c.wg.Go(func() { srv.ServeTLS(l, "", "") })
+	m.web = append(m.web, srv)
+	m.c.wg.Go(func() {
+		if secure {
+			srv.ServeTLS(l, "", "")
+		} else {
+			srv.Serve(l)
+		}
+	})
 }

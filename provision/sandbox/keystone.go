@@ -111,7 +111,7 @@ func (c *Cloud) entries() []obj {
 	var list []obj
 	for _, e := range []entry{
 		{"identity", "keystone", "/v3"}, {"compute", "nova", "/v2.1"}, {"image", "glance", ""},
-		{"network", "neutron", ""}, {"dns", "designate", ""},
+		{"network", "neutron", ""}, {"dns", "designate", ""}, {"load-balancer", "octavia", ""}, {"key-manager", "barbican", ""},
 	} {
 		var eps []obj
 		for _, r := range c.opts.Regions {

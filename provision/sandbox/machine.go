@@ -1,7 +1,6 @@
 package sandbox
 
 import (
-	"context"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
@@ -10,13 +9,11 @@ import (
 	"errors"
 	"net"
 	"net/http"
-	"net/netip"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
-	"syscall"
-	"time"
 
 	"golang.org/x/crypto/ssh"
 )
@@ -42,7 +39,7 @@ type machine struct {
 	units    map[string]bool // systemd units that exist
 	badPEM   string          // path of the last .pem that held no chain and key
 	ln       map[string]net.Listener
-	https    *http.Server
+	web      []*http.Server
 	conns    map[net.Conn]bool
 	ill      int // HTTP status that every request gets; 0: it is well
 }
@@ -198,173 +195,68 @@ func (m *machine) stop() {
 		l.Close()
 	}
 	clear(m.ln)
-	srv := m.https
-	m.https = nil
+	web := m.web
+	m.web = nil
 	m.mu.Unlock()
-	if srv != nil {
+	for _, srv := range web {
 		srv.Close()
 	}
 }
 
+// opens tells that a security group of the server lets somebody in on a port by name. The software that its user-data sets up
+// is taken to listen there. The caller holds the cloud's mutex.
+func (m *machine) opens(port string) bool {
+	for _, name := range m.s.secgroups {
+		g := m.c.secGroupByName(m.s.region, name)
+		if g == nil {
+			continue
+		}
+		for _, r := range g.rules {
+			if r.direction == "ingress" && r.protocol != nil && *r.protocol == "tcp" && r.portMin != nil && strconv.Itoa(*r.portMin) == port {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// answers tells whether something listens on a port: sshd, TLS once there is a certificate, and plain HTTP on any other port
+// that is open. Port 80 of a server that has TLS is its redirect, which is not imitated.
+func (m *machine) answers(port string) bool {
+	switch port {
+	case "22":
+		return true
+	case "443":
+		return len(m.certs) > 0
+	case "80":
+		return len(m.certs) == 0 && !m.opens("443") && m.opens("80")
+	}
+	return m.opens(port)
+}
+
 // listener returns what listens on a port of the machine, opening it at first
-// use; nil means that nothing does.
+// use; nil means that nothing does. The caller holds the cloud's mutex.
 func (m *machine) listener(port, ip string) net.Listener {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.wake()
-	if m.stopped || port == "80" || port == "443" && len(m.certs) == 0 {
+	if m.stopped || !m.answers(port) {
 		return nil
 	}
 	if l := m.ln[port]; l != nil {
 		return l
 	}
-	var l net.Listener
-	if m.c.opts.InMemory {
-		l = newMemListener(net.JoinHostPort(ip, port))
-	} else {
-		if a, err := netip.ParseAddr(ip); err != nil || !a.IsLoopback() {
-			ip = "127.0.0.1" // a private address: only a jump host comes here
-		}
-		var err error
-		if l, err = net.Listen("tcp", net.JoinHostPort(ip, "0")); err != nil {
-			return nil
-		}
+	l := m.c.openAt(ip, port) // a private address: only a jump host or a load balancer comes here
+	if l == nil {
+		return nil
 	}
 	m.ln[port] = l
 	if port == "22" {
 		m.c.wg.Go(func() { m.serveSSH(l) })
 	} else {
-		m.serveHTTPS(l)
+		m.serve(l, len(m.certs) > 0)
 	}
 	return l
-}
-
-// Dial connects to a server of the sandbox as if it listened on its own address
-// on port 22 or 443, and to its name server on port 53. A server that is not up,
-// has no certificate yet, was deleted or is in a dark region refuses, as does
-// every address of HomeServers; so does port 80. A private address is
-// unreachable: it takes a floating IP, or a jump host. All else goes to a
-// net.Dialer.
-func (c *Cloud) Dial(ctx context.Context, network, addr string) (net.Conn, error) {
-	return c.dial(ctx, network, addr, "")
-}
-
-// dial is Dial, seen from the inside of a region when one is named.
-func (c *Cloud) dial(ctx context.Context, network, addr, inside string) (net.Conn, error) {
-	host, port, err := net.SplitHostPort(addr)
-	ip, perr := netip.ParseAddr(host)
-	if err != nil || perr != nil {
-		return c.dialOut(ctx, network, addr, inside)
-	}
-	if port == "53" && host == c.nsIP() || c.opts.InMemory && addr == c.dnsAddr {
-		if c.opts.InMemory {
-			return c.dnsMem.dial()
-		}
-		return new(net.Dialer).DialContext(ctx, network, c.dnsAddr)
-	}
-	known := c.owns(ip)
-	if !known || port != "22" && port != "80" && port != "443" {
-		return c.dialOut(ctx, network, addr, inside)
-	}
-	c.mu.Lock()
-	region := c.regionOf(ip)
-	private := netip.PrefixFrom(netip.AddrFrom4([4]byte{10, c.base, 0, 0}), 16).Contains(ip)
-	c.mu.Unlock()
-	if region != "" {
-		if err := c.awaitLight(ctx, region, addr); err != nil {
-			if ctx.Err() != nil {
-				err = &net.OpError{Op: "dial", Net: network, Err: err}
-			}
-			return nil, err
-		}
-	}
-	if private && inside != region {
-		return nil, &net.OpError{Op: "dial", Net: network, Err: os.NewSyscallError("connect", syscall.EHOSTUNREACH)}
-	}
-	l := c.target(ip, port, addr)
-	if l == nil {
-		return nil, refused(network, addr)
-	}
-	if m, ok := l.(*memListener); ok {
-		return m.dial()
-	}
-	return new(net.Dialer).DialContext(ctx, "tcp", l.Addr().String())
-}
-
-func (c *Cloud) dialOut(ctx context.Context, network, addr, inside string) (net.Conn, error) {
-	if inside != "" || c.opts.InMemory {
-		return nil, refused(network, addr) // servers reach only each other; memory reaches nothing else
-	}
-	return new(net.Dialer).DialContext(ctx, network, addr)
-}
-
-// owns tells whether an address is the sandbox's to answer for.
-func (c *Cloud) owns(ip netip.Addr) bool {
-	if c.base == 0 {
-		if ip == netip.MustParseAddr("127.0.0.1") {
-			return true
-		}
-	} else if a := ip.As16(); ip.Is4() && a[12] == 127 && a[13] == c.base {
-		return true
-	}
-	if ip.Is4() && netip.PrefixFrom(netip.AddrFrom4([4]byte{10, c.base, 0, 0}), 16).Contains(ip) {
-		return true
-	}
-	return c.homeRegion(ip) != ""
-}
-
-func (c *Cloud) homeRegion(ip netip.Addr) string {
-	for region, list := range c.opts.HomeServers {
-		if slices.Contains(list, ip.String()) {
-			return region
-		}
-	}
-	return ""
-}
-
-func (c *Cloud) regionOf(ip netip.Addr) string {
-	if r := c.homeRegion(ip); r != "" {
-		return r
-	}
-	if c.base == 0 {
-		return ""
-	}
-	for _, n := range c.networks {
-		if n.cidr.Contains(ip) {
-			return n.region
-		}
-	}
-	return ""
-}
-
-// target finds the listener of the newest server that has the address.
-func (c *Cloud) target(ip netip.Addr, port, addr string) net.Listener {
-	now := time.Now()
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.sweep(now)
-	list := c.serverList("")
-	slices.Reverse(list)
-	for _, s := range list {
-		if dark, _ := c.dark(s.region); dark || !s.sshUp(now) {
-			continue
-		}
-		for _, p := range c.ports {
-			if p.server != s.id {
-				continue
-			}
-			has := p.ip == ip
-			for _, f := range c.fips {
-				has = has || f.port == p.id && f.ip == ip
-			}
-			if has {
-				if l := s.machine.listener(port, ip.String()); l != nil {
-					return l
-				}
-			}
-		}
-	}
-	return nil
 }
 
 // ReadFile returns a file of a server's disk, with its mode and its owner as

@@ -24,7 +24,11 @@ type model struct {
 	fips     map[string]*floatingIP
 	volumes  map[string]*volume
 	zones    map[string]*zone // by name
-	order    int              // creations so far: lists are in order of creation
+
+	balancers  map[string]*balancer
+	secrets    map[string]*secretItem
+	containers map[string]*keyContainer
+	order      int // creations so far: lists are in order of creation
 }
 
 type region struct {
@@ -134,6 +138,7 @@ func (c *Cloud) seed() error {
 		servers: map[string]*server{}, groups: map[string]*serverGroup{}, networks: map[string]*network{},
 		ports: map[string]*port{}, secgrps: map[string]*secGroup{}, fips: map[string]*floatingIP{},
 		volumes: map[string]*volume{}, zones: map[string]*zone{},
+		balancers: map[string]*balancer{}, secrets: map[string]*secretItem{}, containers: map[string]*keyContainer{},
 	}
 	yesterday := c.started.Add(-24 * time.Hour)
 	for i, name := range c.opts.Regions {
@@ -293,6 +298,11 @@ func (c *Cloud) sweep(now time.Time) {
 	for _, s := range c.servers {
 		if !s.deleted.IsZero() && !now.Before(s.deleted.Add(s.deletion)) {
 			c.removeServer(s)
+		}
+	}
+	for _, b := range c.balancers {
+		if !b.deleted.IsZero() && !now.Before(b.deleted.Add(c.opts.BalancerDelay/2)) {
+			c.removeBalancer(b)
 		}
 	}
 }

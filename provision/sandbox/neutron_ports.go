@@ -19,6 +19,11 @@ func (k *call) portView(p *port) obj {
 			o["status"] = "ACTIVE"
 		}
 	}
+	for _, b := range k.c.balancers {
+		if b.port == p {
+			o["device_id"], o["device_owner"] = "lb-"+b.id, "Octavia"
+		}
+	}
 	return k.common(o, p.tags, stamp(p.created))
 }
 

@@ -13,7 +13,7 @@ import (
 // queries are not among them.
 type Request struct {
 	Time    time.Time
-	Service string // keystone, nova, glance, neutron or designate
+	Service string // keystone, nova, glance, neutron, designate, octavia or barbican
 	Region  string // empty for keystone and designate
 	Method  string
 	Path    string

@@ -9,11 +9,17 @@
 // error bodies, microversions 2.1 to 2.93, PENDING and BUILD, quotas, and the
 // faults listed by [Faults]. What it is held against is what a real one answered:
 // provision/e2e/testdata/conformance.txt. It does not imitate: admin calls, roles
-// (a reader may write), other projects, cinder's and octavia's APIs, routers,
+// (a reader may write), other projects, cinder's API, routers,
 // resizing and rebuilding, several servers with one request, capacity of hosts (a
 // host is never full), services that call each other (nova lives on when neutron is
 // dark), record sets in ERROR, enforcement of security groups, IPv6, or a shell on
 // the servers (ssh.go names the few commands that they know).
+//
+// A load balancer of octavia's really ends TLS at its address, with what barbican holds, and hands requests to members
+// that answer its monitor. Not imitated of it: any request but those that make it whole, set its members, read and remove
+// it; allowed_cidrs and connection_limit, which are kept and not enforced; counting answers until a member is well
+// (one is enough, and it is asked for when there is a request to serve); session persistence, statistics, failover. Of barbican: orders,
+// ACLs and roles (octavia reads everything), other plugins, expiry.
 //
 // It never prints a secret, writes nothing to disk, sends nothing off this
 // machine, and imports nothing of this module.
@@ -48,7 +54,9 @@ type Options struct {
 	Networks       []string // beside public (external, shared, pluggable) and private (wants a floating IP)
 	SecurityGroups []string // names of groups beside default; they let nothing in
 	AZs            []string // availability zones of each region; default az1 and az2
-	Hosts          int      // hypervisors of each region; default 256. Only anti-affinity can exhaust them
+
+	BalancerFlavors []string // flavors of load balancers; default none
+	Hosts           int      // hypervisors of each region; default 256. Only anti-affinity can exhaust them
 
 	// HomeServers are the addresses, by region, that served before: the sandbox
 	// did not boot them and nothing answers there, but Dial knows that they are
@@ -66,6 +74,8 @@ type Options struct {
 	SSHDelay time.Duration // from ACTIVE to sshd and to the host keys on the console; default 500 ms
 	DNSDelay time.Duration // from designate's 202 to the name server's new answer, and to ACTIVE; default 300 ms
 	TokenTTL time.Duration // life of a keystone token; default 1 h
+
+	BalancerDelay time.Duration // from POST /loadbalancers to ACTIVE, a quarter of it for a change; default Boot
 
 	Quota Quota
 
@@ -134,6 +144,10 @@ type Quota struct {
 	SecurityGroups     int // 20
 	SecurityGroupRules int // 200
 	RecordSetRecords   int // 500
+	LoadBalancers      int // 50
+	Listeners          int // 100
+	Pools              int // 100
+	Members            int // 500
 }
 
 func orInt(p *int, def int) {
@@ -180,6 +194,11 @@ func (o *Options) defaults() {
 	orInt(&q.SecurityGroups, 20)
 	orInt(&q.SecurityGroupRules, 200)
 	orInt(&q.RecordSetRecords, 500)
+	orInt(&q.LoadBalancers, 50)
+	orInt(&q.Listeners, 100)
+	orInt(&q.Pools, 100)
+	orInt(&q.Members, 500)
+	orDur(&o.BalancerDelay, o.Boot)
 }
 
 // Cloud is a running sandbox. Its methods may be called from any goroutine.
@@ -274,6 +293,11 @@ func (c *Cloud) listen() error {
 			c.newService("glance", r, glanceRoutes, glanceError),
 			c.newService("neutron", r, neutronRoutes, neutronError))
 	}
+	for _, r := range c.opts.Regions {
+		c.services = append(c.services,
+			c.newService("octavia", r, octaviaRoutes, octaviaError),
+			c.newService("barbican", r, barbicanRoutes, barbicanError))
+	}
 	for i, s := range c.services {
 		if c.opts.InMemory {
 			s.addr = net.JoinHostPort(c.opts.Addr, fmt.Sprint(5000+i))
@@ -298,6 +322,9 @@ func (c *Cloud) Close() error {
 		}
 		for _, s := range c.servers {
 			s.machine.stop()
+		}
+		for _, b := range c.balancers {
+			b.front.stop()
 		}
 		c.mu.Unlock()
 		if c.claim != nil {

@@ -18,8 +18,10 @@ type Snapshot struct {
 	ServerGroups   []GroupState
 	FloatingIPs    []FloatingIPState
 	Volumes        []VolumeState
-	Designate      []RRset // as designate shows them, with the zones' SOA and NS
-	Served         []RRset // as the name server answers
+	Balancers      []BalancerState
+	KeyManager     []KeyState // secrets and containers
+	Designate      []RRset    // as designate shows them, with the zones' SOA and NS
+	Served         []RRset    // as the name server answers
 }
 
 // ServerState is a server; one that is being deleted is still there.
@@ -52,6 +54,18 @@ type FloatingIPState struct {
 	ID, Region, Address, Port, Description string
 	Tags                                   []string
 }
+
+// BalancerState is a load balancer; one that is being deleted is still there. Address is its own, without a floating one.
+type BalancerState struct {
+	ID, Region, Name, Status, Address string
+	Port                              string // neutron's, which a floating IP leads to
+	Listen                            []int
+	Members                           []string // address:port of the first pool's
+	Tags                              []string
+}
+
+// KeyState is a secret or a container of the key manager; payloads are not shown.
+type KeyState struct{ ID, Region, Name, Kind string }
 
 // VolumeState is a volume that a server was booted from.
 type VolumeState struct {
@@ -151,6 +165,24 @@ func (c *Cloud) Snapshot() (s Snapshot) {
 	}
 	for _, f := range c.fipList("") {
 		s.FloatingIPs = append(s.FloatingIPs, FloatingIPState{f.id, f.region, f.ip.String(), f.port, f.description, slices.Clone(f.tags)})
+	}
+	for _, b := range c.balancersOf("") {
+		o := BalancerState{ID: b.id, Region: b.region, Name: b.name, Status: b.at(now), Address: b.port.ip.String(), Port: b.port.id, Tags: slices.Clone(b.tags)}
+		for _, l := range b.listeners {
+			o.Listen = append(o.Listen, l.port)
+		}
+		for _, p := range b.pools[:min(1, len(b.pools))] {
+			for _, m := range p.members {
+				o.Members = append(o.Members, m.hostPort())
+			}
+		}
+		s.Balancers = append(s.Balancers, o)
+	}
+	for _, x := range c.secretsOf("") {
+		s.KeyManager = append(s.KeyManager, KeyState{x.id, x.region, x.name, "secret"})
+	}
+	for _, x := range c.containersOf("") {
+		s.KeyManager = append(s.KeyManager, KeyState{x.id, x.region, x.name, "container"})
 	}
 	for _, v := range c.volumes {
 		s.Volumes = append(s.Volumes, VolumeState{v.id, v.region, v.server, v.sizeGB})

@@ -22,7 +22,8 @@ func (w *world) permitted(p *process, c class) {
 	p.mu.Lock()
 	for id, kind := range p.intents {
 		n, v, _ := strings.Cut(string(kind), ".")
-		ok = ok || n == noun && (noun == "dns" || (v == "delete") == (verb == "delete")) && (c.slot == "" || strings.HasSuffix(string(id), "/"+c.slot))
+		removes := v == "delete" || v == "remove"
+		ok = ok || n == noun && (noun == "dns" || removes == (verb == "delete")) && (c.slot == "" || strings.HasSuffix(string(id), "/"+c.slot))
 	}
 	p.mu.Unlock()
 	if !ok {
@@ -52,6 +53,10 @@ func (w *world) checkRecord(p *process, snap sandbox.Snapshot, name string, old 
 		if slices.Equal(values, slices.Sorted(slices.Values(old.Values))) {
 			continue
 		}
+		if w.balanced() {
+			w.checkBalanced(snap, where, name, values)
+			continue
+		}
 		slots := map[string]bool{}
 		for _, a := range values {
 			s, ok := serverAt(snap, a)
@@ -76,7 +81,7 @@ func (w *world) goingHome(p *process, c class) {
 	if w.plan.Servers[0].Ready != nil && !w.homeAnswers() {
 		w.wrong("%s was sent, though home does not answer", c.what)
 	}
-	if c.kind != "server.delete" && c.kind != "floatingip.delete" {
+	if c.kind != "server.delete" && c.kind != "floatingip.delete" && c.kind != "balancer.delete" {
 		return
 	}
 	w.watchAway()
@@ -119,7 +124,8 @@ func (w *world) checkSlots(snap sandbox.Snapshot, when string) []sandbox.ServerS
 	if n := len(out); n < block.Enough() || n > block.Count {
 		w.wrong("%s with %d servers, where %d to %d are wanted", when, n, block.Enough(), block.Count)
 	}
-	if n := len(snap.FloatingIPs); block.FloatingIP != "" && n != len(out) {
+	floating := len(out) + len(w.plan.Balancers)
+	if n := len(snap.FloatingIPs); block.FloatingIP != "" && n != floating {
 		w.wrong("%s with %d floating addresses for %d servers", when, n, len(out))
 	}
 	return out
@@ -198,6 +204,13 @@ func (w *world) checkDone() {
 	for name := range w.old {
 		for where, sets := range map[string][]sandbox.RRset{"designate": snap.Designate, "the name server": snap.Served} {
 			have := valuesOf(sets, name)
+			if w.balanced() {
+				w.checkBalanced(snap, where, name, have)
+				if b, ok := balancerAt(snap, strings.Join(have, " ")); ok && len(behind(snap, b)) != len(there) {
+					w.wrong("done, but %d of %d servers are members", len(behind(snap, b)), len(there))
+				}
+				continue
+			}
 			if len(have) != len(there) {
 				w.wrong("done, but %s holds %d addresses for %s", where, len(have), name)
 			}
@@ -228,6 +241,7 @@ func (w *world) checkLedTo() {
 			w.wrong("a server is there without tags")
 		}
 	}
+	w.checkBalancers(snap, led)
 	for name, old := range w.old {
 		w.checkRecord(nil, snap, name, old)
 	}
@@ -279,6 +293,9 @@ func (w *world) checkNothing() {
 	}
 	if len(snap.KeyPairs) > 0 {
 		w.wrong("abandoned, but a key pair is left")
+	}
+	if len(snap.Balancers) > 0 || len(snap.KeyManager) > 0 {
+		w.wrong("abandoned, but %d load balancers and %d things in the key manager are left", len(snap.Balancers), len(snap.KeyManager))
 	}
 	if len(snap.Ports) > 0 {
 		w.wrong("abandoned, but a port is left")

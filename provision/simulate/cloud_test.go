@@ -277,6 +277,13 @@ func classify(req *http.Request, body []byte) class {
 		if req.Method == http.MethodGet && c.id == "floatingips" {
 			c.list = "floatingips"
 		}
+	case has("/lbaas/"):
+		c.kind = "balancer"
+		if req.Method == http.MethodGet && c.id == "loadbalancers" {
+			c.list = "loadbalancers"
+		}
+	case has("/v1/secrets"), has("/v1/containers"):
+		c.kind = "certificate"
 	case has("/recordsets"):
 		c.kind = "dns"
 	}

@@ -55,6 +55,7 @@ func (p *process) handlers(id provision.RunID) (map[provision.Kind]engine.Handle
 		m[steps.CertificateFetch] = deliver.CertificateFetch{Keeper: keeper}
 		m[steps.CertificateDeliver] = &deliver.Deliver{Keeper: keeper, Dial: p.dial}
 		m[steps.ServiceProve] = &watched{p, prove}
+		m[steps.MemberProve] = &verify.Prove{Dial: p.dial, Plain: true}
 		m[steps.ServiceConfirm] = &verify.Confirm{Prove: verify.Prove{Dial: p.dial}, Lookup: p.ask}
 	} else {
 		m[steps.LoginCreate] = &once{p: p, name: "login", out: provision.Values{"public_key": publicKey}}
@@ -62,8 +63,12 @@ func (p *process) handlers(id provision.RunID) (map[provision.Kind]engine.Handle
 		m[steps.CertificateDeliver] = &once{p: p, name: "deliver", echo: "fingerprint", flaky: true}
 		m[steps.ServiceProve] = &watched{p, &proof{p: p}}
 		m[steps.ServiceConfirm] = &proof{p: p}
+		m[steps.MemberProve] = &proof{p: p}
 	}
-	for kind, h := range openstack.Handlers(openstack.Clouds{"main": cloud}) {
+	for kind, h := range openstack.Handlers(openstack.Clouds{"main": cloud}, func(string) *secrets.Certificate {
+		c, _, _ := edge()
+		return c
+	}) {
 		m[kind] = h
 	}
 	w.without.handlers(m)
@@ -170,6 +175,9 @@ func (h *proof) Check(_ context.Context, _ provision.Step, in provision.Values) 
 	snap := h.p.w.box.Snapshot()
 	for _, a := range in.List("addresses") {
 		if isHome(a) && h.p.w.homeAnswers() {
+			continue
+		}
+		if h.p.w.balancerAnswers(snap, a) {
 			continue
 		}
 		if s, ok := serverAt(snap, a); !ok || s.Status != "ACTIVE" || time.Since(s.Created) < h.p.w.settled() {

@@ -92,7 +92,7 @@ func newWorld(ctx context.Context, seed uint64, without safeguard, telling bool)
 	var err error
 	w.box, err = sandbox.Start(ctx, sandbox.Options{InMemory: true, Zones: []sandbox.Zone{{Name: zone + ".", Records: records}},
 		Boot: span(w.rng, 2*time.Second, 12*time.Second), DNSDelay: span(w.rng, 100*time.Millisecond, 4*time.Second),
-		TokenTTL: pick(w.rng, time.Hour, time.Hour, 45*time.Second, 20*time.Second), Faults: w.trouble()})
+		TokenTTL: pick(w.rng, time.Hour, time.Hour, 45*time.Second, 20*time.Second), Faults: append(w.trouble(), w.balancerTrouble()...)})
 	if err != nil {
 		return nil, err
 	}
@@ -156,6 +156,7 @@ func (w *world) declare() []sandbox.Record {
 		plan.Hooks = []provision.Hook{{Name: "warm", Run: []provision.HookArg{{Text: "warm"}, {AddressesOf: "web"}}, After: []string{"server.web"}, Before: []string{"dns.public"}}}
 	}
 	w.plan = plan
+	w.balance()
 	return before
 }
 
@@ -224,6 +225,7 @@ func (w *world) survey(ctx context.Context) error {
 	for name, old := range w.old {
 		w.facts.Records[provision.RecordKey(name, "A")] = provision.RecordFacts{Old: old, NameServers: []string{"ns1." + zone}}
 	}
+	w.balancerFacts(inv)
 	if len(w.plan.Certificates) > 0 {
 		cert, ca, err := edge()
 		if err != nil {

@@ -23,14 +23,21 @@ type Found struct {
 	Groups       map[string][]provision.NamedID // security groups
 	ServerGroups map[string][]provision.NamedID
 	KeyPairs     map[string][]string
+	Balancers    map[string][]provision.Live
+	Containers   map[string][]provision.NamedID // of the key manager
 }
 
-// addresses are those of all servers of the run.
+// addresses are those of all servers and load balancers of the run.
 func (f Found) addresses() []string {
 	var out []string
 	for _, cloud := range sortedKeys(f.Servers) {
 		for _, s := range f.Servers[cloud] {
 			out = append(out, s.Addresses...)
+		}
+	}
+	for _, cloud := range sortedKeys(f.Balancers) {
+		for _, b := range f.Balancers[cloud] {
+			out = append(out, b.Addresses...)
 		}
 	}
 	return out
@@ -44,8 +51,8 @@ func (f Found) addresses() []string {
 //     known: nothing restores it, and its servers are not removed while it names them (DNSRelease).
 //   - A server or group that no step of g makes, of a slot that the plan does not have any more, becomes a step
 //     that is done: nothing is changed about it, and undoing the run removes it.
-//   - A server that was not seen may have been asked for a moment ago: it is looked for as after an unknown outcome
-//     before it is made, and so is the floating address of one that is there. The events are intents of those steps.
+//   - A server or load balancer that was not seen may have been asked for a moment ago: it is looked for as after an
+//     unknown outcome before it is made, and so is the floating address of one that is there. The events are intents of those steps.
 //     What comes before servers does not wait: its name is the run's own, and time is short.
 func Adopt(g provision.Graph, found Found, at time.Time) (provision.Graph, []provision.Event) {
 	var events []provision.Event
@@ -66,8 +73,16 @@ func Adopt(g provision.Graph, found Found, at time.Time) (provision.Graph, []pro
 			} else {
 				event(provision.StepIntent, s, nil)
 			}
-		case FloatingIPCreate: // a server that is not there has none
-			if _, ok := found.Server(s); ok {
+		case BalancerCreate:
+			if l, ok := found.balancer(s); ok {
+				s.Say.Detail, s.Expect = "there already, "+l.Status, 0
+				g.Steps[i] = s
+			} else {
+				event(provision.StepIntent, s, nil)
+			}
+		case FloatingIPCreate: // what is not there has none
+			_, server := found.Server(s)
+			if _, balancer := found.balancer(s); server || balancer {
 				event(provision.StepIntent, s, nil)
 			}
 		}
@@ -176,6 +191,17 @@ func (f Found) Server(s provision.Step) (provision.Live, bool) {
 	return f.Servers[cloud][i], true
 }
 
+// balancer gives the one that is there of those that a balancer.create, or a step of its slot, is about.
+func (f Found) balancer(s provision.Step) (provision.Live, bool) {
+	cloud, _ := s.With["cloud"].Is.(string)
+	slot, _ := s.With["slot"].Is.(string)
+	i := slices.IndexFunc(f.Balancers[cloud], func(l provision.Live) bool { return slot != "" && strings.HasSuffix(l.Name, "-"+strings.ToLower(slot)) })
+	if i < 0 {
+		return provision.Live{}, false
+	}
+	return f.Balancers[cloud][i], true
+}
+
 // known gives what the undo of a step is to know of what was seen.
 func (f Found) known(s provision.Step) (provision.Values, bool) {
 	cloud, _ := s.With["cloud"].Is.(string)
@@ -191,6 +217,11 @@ func (f Found) known(s provision.Step) (provision.Values, bool) {
 	case ServerCreate:
 		l, ok := f.Server(s)
 		return provision.Values{"id": l.ID}, ok
+	case BalancerCreate:
+		l, ok := f.balancer(s)
+		return provision.Values{"id": l.ID, "name": name}, ok
+	case CertificateStore:
+		return named(f.Containers[cloud])
 	case GroupCreate:
 		return named(f.Groups[cloud])
 	case ServerGroupCreate:
@@ -199,96 +230,6 @@ func (f Found) known(s provision.Step) (provision.Values, bool) {
 		return provision.Values{"name": name}, slices.Contains(f.KeyPairs[cloud], name)
 	}
 	return nil, false
-}
-
-// stray is what the run has made and the plan has no place for any more.
-type stray struct {
-	provision.Step
-	out provision.Values
-}
-
-func (f Found) strays(g provision.Graph) []stray {
-	var out []stray
-	add := func(id, thing string, kind provision.Kind, with provision.Values, undo provision.Kind, values provision.Values) {
-		s := provision.Step{ID: provision.StepID(id), Kind: kind, With: map[string]provision.Arg{"run": provision.Lit(string(f.Run))},
-			Undo: provision.Undo{Kind: undo, Take: []string{"id"}},
-			Say:  provision.Say{Stage: provision.StageCreate, Thing: thing, Detail: "of the run, in no slot of the plan: left as it is"}}
-		for k, v := range with {
-			s.With[k] = provision.Lit(v)
-		}
-		s.Undo.Take = append(s.Undo.Take, sortedKeys(s.With)...)
-		if _, twice := g.Step(s.ID); twice || slices.ContainsFunc(out, func(x stray) bool { return x.ID == s.ID }) {
-			s.ID += provision.StepID("@" + cmp.Or(values.Text("id"), with.Text("cloud")))
-		}
-		out = append(out, stray{s, values})
-	}
-	wanted := func(kind provision.Kind, cloud, arg, is string) bool {
-		return slices.ContainsFunc(g.Steps, func(s provision.Step) bool {
-			return s.Kind == kind && s.With["cloud"].Is == cloud && s.With[arg].Is == is
-		})
-	}
-	for _, cloud := range sortedKeys(f.KeyPairs) {
-		for _, name := range f.KeyPairs[cloud] {
-			if !wanted(KeypairCreate, cloud, "name", name) {
-				add("keypair/"+name, name, KeypairCreate, provision.Values{"cloud": cloud, "name": name}, KeypairDelete, provision.Values{"name": name})
-			}
-		}
-	}
-	for _, cloud := range sortedKeys(f.ServerGroups) {
-		for _, x := range f.ServerGroups[cloud] {
-			if !wanted(ServerGroupCreate, cloud, "name", x.Name) {
-				add("spread/"+x.Name, x.Name, ServerGroupCreate, provision.Values{"cloud": cloud, "name": x.Name}, ServerGroupDelete, provision.Values{"id": x.ID})
-			}
-		}
-	}
-	for _, cloud := range sortedKeys(f.Groups) {
-		for _, x := range f.Groups[cloud] {
-			if !wanted(GroupCreate, cloud, "name", x.Name) {
-				add("group/"+x.Name, x.Name, GroupCreate, provision.Values{"cloud": cloud, "name": x.Name}, GroupDelete, provision.Values{"id": x.ID, "name": x.Name})
-			}
-		}
-	}
-	for _, cloud := range sortedKeys(f.Servers) {
-		for _, l := range f.Servers[cloud] {
-			if l.Slot != "" && wanted(ServerCreate, cloud, "slot", l.Slot) {
-				continue
-			}
-			thing, with := cmp.Or(l.Slot, l.Name, l.ID), provision.Values{"cloud": cloud}
-			if l.Slot != "" {
-				with["slot"] = l.Slot
-			}
-			add("server/"+thing, thing, ServerCreate, with, ServerDelete, provision.Values{"id": l.ID, "address": first(l.Addresses), "ipv4": first(l.Addresses), "addresses": l.Addresses})
-			if len(l.Addresses) > 1 && l.Slot != "" { // one of them may be a floating one
-				server := out[len(out)-1].ID
-				add("address/"+thing, thing, FloatingIPCreate, with, FloatingIPDelete, provision.Values{})
-				out[len(out)-1].Needs = []provision.StepID{server}
-			}
-		}
-	}
-	return out
-}
-
-// withStrays adds strays behind what they may use, so that Reverse removes them before it.
-func withStrays(g provision.Graph, strays []stray) provision.Graph {
-	if len(strays) == 0 {
-		return g
-	}
-	var uses []provision.StepID
-	g.Steps = slices.Clip(g.Steps)
-	for _, s := range strays {
-		g.Steps = append(g.Steps, s.Step)
-	}
-	for _, s := range g.Steps {
-		if s.Kind == GroupCreate || s.Kind == ServerGroupCreate || s.Kind == KeypairCreate {
-			uses = append(uses, s.ID)
-		}
-	}
-	for i := len(g.Steps) - len(strays); i < len(g.Steps); i++ {
-		if g.Steps[i].Kind == ServerCreate {
-			g.Steps[i].Needs = uses
-		}
-	}
-	return g
 }
 
 // overlap reports whether two lists of addresses have one in common, however it is written.
@@ -326,7 +267,15 @@ func (f Found) String() string {
 			out = append(out, strings.TrimSuffix(fmt.Sprintf("%s (%s, %s", cmp.Or(l.Slot, l.Name, l.ID), l.Status, strings.Join(l.Addresses, ", ")), ", ")+")")
 		}
 	}
+	for _, cloud := range sortedKeys(f.Balancers) {
+		for _, l := range f.Balancers[cloud] {
+			out = append(out, fmt.Sprintf("load balancer %s (%s, %s)", l.Name, l.Status, strings.Join(l.Addresses, ", ")))
+		}
+	}
 	n := 0
+	for _, list := range f.Containers {
+		n += len(list)
+	}
 	for _, list := range f.Groups {
 		n += len(list)
 	}
@@ -339,9 +288,16 @@ func (f Found) String() string {
 	switch {
 	case n == 0:
 	case len(out) == 0:
-		out = append(out, "no server, but groups and key pairs")
+		out = append(out, "no server, but "+f.lesser())
 	default:
-		out = append(out, "its groups and key pairs")
+		out = append(out, "its "+f.lesser())
 	}
 	return strings.Join(out, "; ")
+}
+
+func (f Found) lesser() string {
+	if len(f.Containers) > 0 {
+		return "groups, key pairs and certificates in the key manager"
+	}
+	return "groups and key pairs"
 }

@@ -21,8 +21,8 @@ type builder struct {
 	run   provision.RunID
 	graph provision.Graph
 
-	addresses map[string][]source           // by Server block: where each slot's addresses come from
-	proofs    map[string][]provision.StepID // by Server block: what must be done before DNS may name it
+	addresses map[string][]source           // by Server block or Ref of a Balancer: where each slot's addresses come from
+	proofs    map[string][]provision.StepID // by the same: what must be done before DNS may name it
 	hooks     map[string][]provision.StepID // by target in Before: the user's steps that hold it back
 	pools     map[string]*pool              // by Server block, where not all of its servers are needed
 	at        string                        // the slot whose steps are being added, where the run can do without it
@@ -51,6 +51,9 @@ func Build(plan provision.Plan, facts provision.Facts, run provision.RunID) (pro
 	b.lower()
 	for _, s := range plan.Servers {
 		b.server(s)
+	}
+	for _, x := range plan.Balancers {
+		b.balancer(x)
 	}
 	b.runHooks()
 	b.move()

@@ -76,10 +76,9 @@ func (b *builder) move() {
 func (b *builder) moveRecord(z provision.Zone, r provision.Record, held []provision.StepID) {
 	name := trim(z.FQDN(r))
 	needs := append([]provision.StepID{}, held...)
-	for _, to := range r.To {
-		s, _ := b.plan.Server(to)
-		needs = append(needs, b.proofs[to]...)
-		needs = append(needs, b.proveAgain("reprove/", z, s, held)...)
+	for _, t := range b.targets(r) {
+		needs = append(needs, b.proofs[t.key]...)
+		needs = append(needs, b.proveAgain("reprove/", z, t, held)...)
 	}
 	values := b.newValues(r)
 	lowered := recordID("lower", z, r)
@@ -113,9 +112,10 @@ func (b *builder) join(z provision.Zone, r provision.Record) {
 	first := recordID("move", z, r)
 	needs := []provision.StepID{first}
 	for _, to := range r.To {
-		s, _ := b.plan.Server(to)
 		needs = append(needs, b.named(to, "agree", "confirm")...) // what is asked for the first set must be over before there is another
-		needs = append(needs, b.proveAgain("reprove-rest/", z, s, nil)...)
+	}
+	for _, t := range b.targets(r) {
+		needs = append(needs, b.proveAgain("reprove-rest/", z, t, nil)...)
 	}
 	values := b.newValues(r)
 	was, _ := b.graph.Step(first)
@@ -134,12 +134,12 @@ func (b *builder) join(z provision.Zone, r provision.Record) {
 
 // newValues are the addresses that a record is given.
 func (b *builder) newValues(r provision.Record) provision.Arg {
-	if len(r.To) == 0 {
+	if len(r.To)+len(r.Balancers) == 0 {
 		return provision.Lit(r.Values)
 	}
 	values := provision.Arg{List: true}
-	for _, to := range r.To {
-		of, _ := b.addressesOf(to, r.Type)
+	for _, t := range b.targets(r) {
+		of, _ := b.addressesOf(t.key, r.Type)
 		values.Of = append(values.Of, of...)
 	}
 	return values
@@ -164,21 +164,21 @@ func (b *builder) nameServers(z provision.Zone, r provision.Record) []string {
 // confirm adds the proof through the name, where a server's own proof is asked under it.
 func (b *builder) confirm(verb string, z provision.Zone, r provision.Record, agree provision.StepID, values provision.Arg) {
 	name := trim(z.FQDN(r))
-	var proven *provision.Server
-	for _, to := range r.To {
-		if s, _ := b.plan.Server(to); s.Ready != nil {
-			proven = &s
+	var proven *target
+	for _, t := range b.targets(r) {
+		if t.ready != nil {
+			proven = &t
 		}
 	}
-	if proven == nil || !strings.HasPrefix(proven.Ready.URL, "https://"+name+"/") && !strings.HasPrefix(proven.Ready.URL, "https://"+name+":") && proven.Ready.URL != "https://"+name {
+	if proven == nil || !strings.HasPrefix(proven.ready.URL, "https://"+name+"/") && !strings.HasPrefix(proven.ready.URL, "https://"+name+":") && proven.ready.URL != "https://"+name {
 		return
 	}
-	with := b.readyArgs(*proven)
+	with := b.readyArgs(proven.ready, proven.certificate)
 	with["name_servers"] = provision.Lit(b.nameServers(z, r))
 	with["addresses"] = values
 	b.add(provision.Step{
 		ID: recordID(verb, z, r), Kind: ServiceConfirm, Needs: unique(append([]provision.StepID{agree}, outputsOf(values)...)), With: with,
-		Within: provision.Duration(proven.Ready.Within), Expect: provision.Duration(2 * time.Second),
+		Within: provision.Duration(proven.ready.Within), Expect: provision.Duration(2 * time.Second),
 		Say: provision.Say{Stage: provision.StageConfirm, Thing: name, Detail: "https through the name"},
 	})
 }
@@ -186,25 +186,25 @@ func (b *builder) confirm(verb string, z provision.Zone, r provision.Record, agr
 // proveAgain adds one more proof of all slots at once where the first may have grown old by the time of the
 // move: while the slowest of several slots was waited for, or the user's own steps ran. What DNS will name must have
 // answered moments before.
-func (b *builder) proveAgain(verb string, z provision.Zone, s provision.Server, held []provision.StepID) []provision.StepID {
-	if s.Ready == nil || len(held) == 0 && len(b.addresses[s.Name]) < 2 {
+func (b *builder) proveAgain(verb string, z provision.Zone, t target, held []provision.StepID) []provision.StepID {
+	if t.ready == nil || len(held) == 0 && len(b.addresses[t.key]) < 2 {
 		return nil
 	}
-	id := provision.StepID(verb + z.Name + "/" + s.Name)
+	id := provision.StepID(verb + z.Name + "/" + t.key)
 	if _, ok := b.graph.Step(id); ok { // for another record of the zone
 		return []provision.StepID{id}
 	}
-	with, needs := b.readyArgs(s), append(slices.Clone(held), b.proofs[s.Name]...)
+	with, needs := b.readyArgs(t.ready, t.certificate), append(slices.Clone(held), b.proofs[t.key]...)
 	addresses := provision.Arg{List: true}
-	addresses.Of, _ = b.addressesOf(s.Name, "A")
-	if b.wants(s.Name, "AAAA") {
-		more, _ := b.addressesOf(s.Name, "AAAA")
+	addresses.Of, _ = b.addressesOf(t.key, "A")
+	if b.wants(t.key, "AAAA") {
+		more, _ := b.addressesOf(t.key, "AAAA")
 		addresses.Of = append(addresses.Of, more...)
 	}
 	with["addresses"], with["successes"] = addresses, provision.Lit(1)
 	b.add(provision.Step{ID: id, Kind: ServiceProve, Volatile: true, Needs: unique(append(needs, outputsOf(addresses)...)), With: with,
-		Within: provision.Duration(s.Ready.Within), Expect: provision.Duration(expectMoment),
-		Say: provision.Say{Stage: provision.StageProve, Thing: s.Name, Detail: "all at once, right before the move"}})
+		Within: provision.Duration(t.ready.Within), Expect: provision.Duration(expectMoment),
+		Say: provision.Say{Stage: provision.StageProve, Thing: t.key, Detail: "all at once, right before the move"}})
 	return []provision.StepID{id}
 }
 
@@ -227,10 +227,13 @@ func oldText(s provision.RRset) string {
 }
 
 func (b *builder) newText(r provision.Record) string {
-	if len(r.To) == 0 {
+	if len(r.To)+len(r.Balancers) == 0 {
 		return strings.Join(r.Values, ", ")
 	}
-	n := 0
+	if len(r.To) == 0 && len(r.Balancers) == 1 {
+		return "the address of load balancer " + r.Balancers[0]
+	}
+	n := len(r.Balancers)
 	for _, to := range r.To {
 		if p := b.pools[to]; p != nil {
 			n += p.server.Enough()

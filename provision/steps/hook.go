@@ -40,11 +40,15 @@ func (b *builder) runHooks() {
 		for _, a := range h.After {
 			kind, name, _ := strings.Cut(a, ".")
 			switch kind {
-			case "server":
-				needs = append(needs, b.proofs[name]...)
-				if !seen[name] {
-					seen[name] = true
-					with["addresses_"+name] = addressesOf(name)
+			case "server", "load_balancer":
+				key := name
+				if kind != "server" {
+					key = a
+				}
+				needs = append(needs, b.proofs[key]...)
+				if !seen[key] {
+					seen[key] = true
+					with["addresses_"+strings.ReplaceAll(key, ".", "_")] = addressesOf(key)
 				}
 			case "dns":
 				for _, z := range b.plan.Zones {

@@ -24,11 +24,12 @@ const (
 	ServerGroupCreate provision.Kind = "servergroup.create"
 	ServerGroupDelete provision.Kind = "servergroup.delete"
 	// ServerCreate {cloud name service run slot image flavor flavor_name volume_gb volume_type zone networks
-	// key host_key groups servergroup user_data config_drive metadata want_floating}: host_key names the certificate that the throwaway
-	// host key is derived from → {id address ipv4 ipv6 addresses flavor zone created launched}
+	// key host_key groups servergroup user_data config_drive metadata want_floating} → {id address ipv4 ipv6 fixed addresses flavor zone created
+	// launched}; host_key names the certificate that the throwaway host key is derived from; fixed is its IPv4 address on the first of its
+	// networks, as a load balancer beside it reaches it.
 	ServerCreate provision.Kind = "server.create"
 	ServerDelete provision.Kind = "server.delete"
-	// FloatingIPCreate {cloud server network run slot} → {id address}
+	// FloatingIPCreate {cloud server port network run slot} → {id address}; port goes before server
 	FloatingIPCreate provision.Kind = "floatingip.create"
 	FloatingIPDelete provision.Kind = "floatingip.delete"
 	// ConsoleHostKeys {cloud server} → {host_keys}
@@ -138,7 +139,7 @@ func (b *builder) slot(s provision.Server, f provision.ServerFacts, slot string,
 		}
 	}
 	id := b.add(provision.Step{
-		ID: provision.StepID("server/" + slot), Kind: ServerCreate, Needs: needs, With: with, Ladder: ladder,
+		ID: serverID(slot), Kind: ServerCreate, Needs: needs, With: with, Ladder: ladder,
 		Undo: provision.Undo{Kind: ServerDelete, Take: []string{"cloud", "id", "run", "slot"}}, Within: provision.Duration(s.Timeout), Expect: provision.Duration(expectBoot),
 		Say: provision.Say{Stage: provision.StageCreate, Thing: slot, Detail: describe(f), Hint: tried(f, s.Pos)},
 	})
@@ -168,13 +169,15 @@ func (b *builder) slot(s provision.Server, f provision.ServerFacts, slot string,
 	return delivered
 }
 
+func serverID(slot string) provision.StepID { return provision.StepID("server/" + slot) }
+
 func groupID(s provision.Server) provision.StepID { return provision.StepID("group/" + s.Name) }
 
 // openGroup adds the security group that is made for the run. Rules are JSON-shaped for the handler.
 func (b *builder) openGroup(s provision.Server) provision.StepID {
 	rules := []any{}
 	for _, r := range s.Open {
-		for _, cidr := range cidrs(r.From, b.facts.Operator) {
+		for _, cidr := range b.cidrs(s, r.From) {
 			rule := map[string]any{"protocol": r.Protocol, "cidr": cidr}
 			if r.Port > 0 {
 				rule["port_min"], rule["port_max"] = r.Port, max(r.Port, r.PortMax)
@@ -192,12 +195,14 @@ func (b *builder) openGroup(s provision.Server) provision.StepID {
 	})
 }
 
-func cidrs(from, operator string) []string {
+func (b *builder) cidrs(s provision.Server, from string) []string {
 	switch from {
 	case "any":
 		return []string{"0.0.0.0/0", "::/0"}
 	case "me":
-		return []string{operator}
+		return []string{b.facts.Operator}
+	case "balancers":
+		return b.facts.Servers[s.Name].Balancers
 	}
 	return []string{from}
 }

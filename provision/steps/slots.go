@@ -8,7 +8,7 @@ import (
 	"github.com/dripstat/failover/provision"
 )
 
-// SlotsChoose {want slots keep "ipv4 SLOT" "ipv6 SLOT"} → {slots ipv4 ipv6}: which servers of a block serve, where
+// SlotsChoose {want slots keep "ipv4 SLOT" "ipv6 SLOT" "fixed SLOT"} → {slots ipv4 ipv6 fixed}: which servers of a block serve, where
 // any of several would do; the engine itself performs it. What is not there of a slot is left out of the arguments.
 const SlotsChoose provision.Kind = "slots.choose"
 
@@ -39,6 +39,10 @@ func (b *builder) choose(p *pool, verb string, want int, needs []provision.StepI
 	for _, at := range b.addresses[s.Name] {
 		with["ipv4 "+at.slot] = provision.Arg{Of: []provision.Output{at.v4}}
 		needs = append(needs, at.v4.Step)
+		if len(b.plan.BalancersOf(s.Name)) > 0 {
+			with["fixed "+at.slot] = provision.From(serverID(at.slot), "fixed")
+			needs = append(needs, serverID(at.slot))
+		}
 		if b.wants(s.Name, "AAAA") {
 			with["ipv6 "+at.slot] = provision.Arg{Of: []provision.Output{at.v6}}
 			needs = append(needs, at.v6.Step)
@@ -70,6 +74,17 @@ func (b *builder) addressesOf(server, typ string) (out []provision.Output, needs
 	return out, needs
 }
 
+// membersOf gives the addresses under which a load balancer reaches a block's servers, and the steps that they come from.
+func (b *builder) membersOf(server string) (out []provision.Output, needs []provision.StepID) {
+	if p := b.pools[server]; p != nil {
+		return []provision.Output{{Step: p.pick, Name: "fixed"}}, []provision.StepID{p.pick}
+	}
+	for _, at := range b.addresses[server] {
+		out, needs = append(out, provision.Output{Step: serverID(at.slot), Name: "fixed"}), append(needs, serverID(at.slot))
+	}
+	return out, needs
+}
+
 // rest adds, for every block whose names move before all of its servers are proven, the choice among all of them and
 // the joining of the names; then, for every pool, the removal of what is not chosen.
 func (b *builder) rest() {
@@ -82,6 +97,11 @@ func (b *builder) rest() {
 		joins[s.Name] = true
 		p.pick = b.choose(p, "rest/", p.server.Count, b.named(s.Name, "agree", "confirm"), provision.Quorum{Want: p.server.Count, Least: p.server.Enough(), Final: true},
 			fmt.Sprintf("up to %d, once all are proven or lost", p.server.Count))
+	}
+	for _, s := range b.plan.Servers {
+		if joins[s.Name] {
+			b.restMembers(s.Name)
+		}
 	}
 	for _, z := range b.plan.Zones {
 		for _, r := range z.Records {
@@ -97,12 +117,13 @@ func (b *builder) rest() {
 	}
 }
 
-// named gives those steps of all records that name a block's servers.
+// named gives those steps of all records that name a block's servers, or a load balancer that they are members of.
 func (b *builder) named(server string, verbs ...string) []provision.StepID {
 	var out []provision.StepID
 	for _, z := range b.plan.Zones {
 		for _, r := range z.Records {
-			if !slices.Contains(r.To, server) {
+			through := slices.ContainsFunc(b.plan.BalancersOf(server), func(x provision.Balancer) bool { return slices.Contains(r.Balancers, x.Name) })
+			if !slices.Contains(r.To, server) && !through {
 				continue
 			}
 			for _, verb := range verbs {
@@ -120,7 +141,7 @@ func (b *builder) named(server string, verbs ...string) []provision.StepID {
 func (b *builder) drop(p *pool, after []provision.StepID) {
 	s := p.server
 	for _, slot := range s.Slots() {
-		server := provision.StepID("server/" + slot)
+		server := serverID(slot)
 		var own []provision.StepID
 		for _, step := range b.graph.Steps {
 			if step.Slot == slot {

@@ -26,11 +26,21 @@ type args struct {
 	Successes   int      `json:"successes"`
 	Fingerprint string   `json:"fingerprint"`
 	CA          string   `json:"ca"`
+	Also        []also   `json:"also"`
+}
+
+// also is a further name that TLS must complete under.
+type also struct {
+	Name        string `json:"name"`
+	Fingerprint string `json:"fingerprint"`
+	CA          string `json:"ca"`
 }
 
 // Prove performs service.prove: every address answers, several times in a row.
 type Prove struct {
 	Dial Dial
+	// Plain makes it perform member.prove: URLs may be http://. Nothing that a name points to is proven so.
+	Plain bool
 
 	mu   sync.Mutex
 	good map[provision.StepID]int
@@ -63,7 +73,12 @@ func (p *Prove) round(ctx context.Context, id provision.StepID, a args, addresse
 		wg.Go(func() {
 			slots <- struct{}{}
 			defer func() { <-slots }()
-			errs[i] = Answers(ctx, Request{Address: addr, URL: a.URL, Status: a.Status, Body: a.Body, Fingerprint: a.Fingerprint, Roots: roots, Dial: p.Dial})
+			errs[i] = Answers(ctx, Request{Address: addr, URL: a.URL, Status: a.Status, Body: a.Body, Fingerprint: a.Fingerprint, Roots: roots, Dial: p.Dial, Plain: p.Plain})
+			for _, x := range a.Also {
+				if errs[i] == nil {
+					errs[i] = p.presents(ctx, addr, a.URL, x)
+				}
+			}
 		})
 	}
 	wg.Wait()
@@ -83,6 +98,24 @@ func (p *Prove) round(ctx context.Context, id provision.StepID, a args, addresse
 	}
 	return provision.Status{State: provision.Done, Out: provision.Values{"proven": strings.Join(addresses, " ")},
 		Seen: fmt.Sprintf("%s answers %d", a.URL, a.Status)}, nil
+}
+
+// presents completes TLS with an address under a further name, on the port of rawURL.
+func (p *Prove) presents(ctx context.Context, addr, rawURL string, x also) error {
+	u, err := url.Parse(rawURL)
+	if err != nil {
+		return err
+	}
+	if port := u.Port(); port != "" {
+		u.Host = x.Name + ":" + port
+	} else {
+		u.Host = x.Name
+	}
+	roots, err := secrets.Roots(x.CA)
+	if err != nil {
+		return err
+	}
+	return Presents(ctx, Request{Address: addr, URL: u.String(), Fingerprint: x.Fingerprint, Roots: roots, Dial: p.Dial})
 }
 
 // atOnce bounds how many addresses are asked at the same time.

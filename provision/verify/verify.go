@@ -29,13 +29,14 @@ type Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 // Request says what must be answered.
 type Request struct {
 	Address     string // IP address to connect to
-	URL         string // https://name[:port]/path
+	URL         string // https://name[:port]/path, or with Plain http://
 	Status      int
 	Body        string         // substring; empty: any body
 	Fingerprint string         // SHA-256 of the leaf, hex; empty: any leaf that verifies
 	Roots       *x509.CertPool // nil: the system's
 	Dial        Dial
 	Timeout     time.Duration // of the whole exchange
+	Plain       bool          // URL may be http://, which proves that it answers and nothing more
 }
 
 // maxBody bounds how much of an answer is read to find Body in it.
@@ -45,43 +46,94 @@ const maxBody = 1 << 20
 // seen there; nil is proof.
 func Answers(ctx context.Context, r Request) error {
 	u, err := url.Parse(r.URL)
-	if err != nil || u.Scheme != "https" || u.Hostname() == "" {
-		return &provision.Error{What: fmt.Sprintf("%q is not an https URL", r.URL)}
+	if err == nil && u.Scheme == "http" && r.Plain && u.Hostname() != "" {
+		return r.plain(ctx, u)
 	}
-	port := u.Port()
-	if port == "" {
-		port = "443"
+	ctx, cancel := r.bound(ctx)
+	defer cancel()
+	conn, addr, err := r.handshake(ctx)
+	if err != nil {
+		return err
 	}
-	addr := net.JoinHostPort(r.Address, port)
+	defer conn.Close()
+	return exchange(ctx, conn, r, addr)
+}
+
+// Presents is the first half of Answers: TLS completes under the name, with the certificate that is wanted.
+func Presents(ctx context.Context, r Request) error {
+	ctx, cancel := r.bound(ctx)
+	defer cancel()
+	conn, _, err := r.handshake(ctx)
+	if err == nil {
+		conn.Close()
+	}
+	return err
+}
+
+func (r Request) bound(ctx context.Context) (context.Context, context.CancelFunc) {
 	if r.Timeout <= 0 {
 		r.Timeout = 10 * time.Second
 	}
-	ctx, cancel := context.WithTimeout(ctx, r.Timeout)
-	defer cancel()
+	return context.WithTimeout(ctx, r.Timeout)
+}
+
+func (r Request) connect(ctx context.Context, u *url.URL, port string) (net.Conn, string, error) {
+	if p := u.Port(); p != "" {
+		port = p
+	}
+	addr := net.JoinHostPort(r.Address, port)
 	dial := r.Dial
 	if dial == nil {
 		dial = (&net.Dialer{}).DialContext
 	}
-	raw, err := dial(ctx, "tcp", addr)
+	conn, err := dial(ctx, "tcp", addr)
 	if err != nil {
-		return failed("tcp", addr, "does not accept a connection", err)
+		return nil, addr, failed("tcp", addr, "does not accept a connection", err)
 	}
-	defer raw.Close()
-	conn := tls.Client(raw, &tls.Config{ServerName: u.Hostname(), RootCAs: r.Roots, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}})
-	if err := conn.HandshakeContext(ctx); err != nil {
-		return failed("tls", addr, tlsTrouble(err), err)
+	return conn, addr, nil
+}
+
+// plain makes an exchange without TLS.
+func (r Request) plain(ctx context.Context, u *url.URL) error {
+	ctx, cancel := r.bound(ctx)
+	defer cancel()
+	conn, addr, err := r.connect(ctx, u, "80")
+	if err != nil {
+		return err
 	}
-	leaf := conn.ConnectionState().PeerCertificates[0]
-	if got := secrets.Fingerprint(leaf); r.Fingerprint != "" && got != r.Fingerprint {
-		return &provision.Error{What: fmt.Sprintf("%s presents another certificate than the one delivered", addr),
-			Said: fmt.Sprintf("SHA-256 %s…, wanted %s…", short(got), short(r.Fingerprint)), Class: provision.Transient}
-	}
+	defer conn.Close()
 	return exchange(ctx, conn, r, addr)
 }
 
-func exchange(ctx context.Context, conn *tls.Conn, r Request, addr string) error {
+// handshake gives a connection over which the right certificate was presented under the right name.
+func (r Request) handshake(ctx context.Context) (net.Conn, string, error) {
+	u, err := url.Parse(r.URL)
+	if err != nil || u.Scheme != "https" || u.Hostname() == "" {
+		return nil, "", &provision.Error{What: fmt.Sprintf("%q is not an https URL", r.URL)}
+	}
+	raw, addr, err := r.connect(ctx, u, "443")
+	if err != nil {
+		return nil, addr, err
+	}
+	conn := tls.Client(raw, &tls.Config{ServerName: u.Hostname(), RootCAs: r.Roots, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}})
+	if err := conn.HandshakeContext(ctx); err != nil {
+		raw.Close()
+		return nil, addr, failed("tls", addr, tlsTrouble(err), err)
+	}
+	leaf := conn.ConnectionState().PeerCertificates[0]
+	if got := secrets.Fingerprint(leaf); r.Fingerprint != "" && got != r.Fingerprint {
+		raw.Close()
+		return nil, addr, &provision.Error{What: fmt.Sprintf("%s presents another certificate than the one delivered", addr),
+			Said: fmt.Sprintf("SHA-256 %s…, wanted %s…", short(got), short(r.Fingerprint)), Class: provision.Transient}
+	}
+	return conn, addr, nil
+}
+
+func exchange(ctx context.Context, conn net.Conn, r Request, addr string) error {
+	same := func(context.Context, string, string) (net.Conn, error) { return conn, nil }
 	t := &http.Transport{
-		DialTLSContext:    func(context.Context, string, string) (net.Conn, error) { return conn, nil },
+		DialContext:       same,
+		DialTLSContext:    same,
 		DisableKeepAlives: true,
 	}
 	defer t.CloseIdleConnections()

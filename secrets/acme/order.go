@@ -284,7 +284,7 @@ func (s *Store) Issue(ctx context.Context, r secrets.Request) error {
 	o.Issued = true
 	kept := *o
 	kept.Key = nil // it is with the certificate
-	return s.keep(ctx, r.Path, &kept, secrets.Entry{Name: r.Path, Chain: s.preferred(chains), Key: key})
+	return s.keep(ctx, r.Path, &kept, secrets.Entry{Name: r.Path, Chain: s.preferred(chains), Key: secrets.NewValue(key)})
 }
 
 // preferred gives the chain that leads to the root that the plan names, else the authority's own choice.

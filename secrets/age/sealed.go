@@ -63,7 +63,7 @@ func (s *Store) Put(ctx context.Context, changes ...secrets.Entry) error {
 	b.c.Version = version
 	for _, x := range changes {
 		if x.Chain != nil {
-			if err := b.put(x.Name, x.Chain, x.Key); err != nil {
+			if err := b.put(x.Name, x.Chain, x.Key.Bytes()); err != nil {
 				return err
 			}
 			continue

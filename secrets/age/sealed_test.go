@@ -48,7 +48,7 @@ func TestSealed(t *testing.T) {
 		}
 	}
 	put(secrets.Entry{Name: "order", Item: secrets.NewValue([]byte("one"))})
-	put(secrets.Entry{Name: "order", Item: secrets.NewValue([]byte("two"))}, secrets.Entry{Name: "edge", Chain: chain, Key: key})
+	put(secrets.Entry{Name: "order", Item: secrets.NewValue([]byte("two"))}, secrets.Entry{Name: "edge", Chain: chain, Key: secrets.NewValue(key)})
 	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 && runtime.GOOS != "windows" {
 		t.Errorf("%v %v", info, err)
 	}

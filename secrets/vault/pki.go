@@ -241,7 +241,7 @@ func (p *PKI) Issue(ctx context.Context, r secrets.Request) error {
 	if err != nil {
 		return err
 	}
-	return p.Sealed.Put(ctx, secrets.Entry{Name: item(r.Path), Item: secrets.NewValue(m)}, secrets.Entry{Name: r.Path, Chain: []byte(strings.Join(chain, "\n")), Key: key})
+	return p.Sealed.Put(ctx, secrets.Entry{Name: item(r.Path), Item: secrets.NewValue(m)}, secrets.Entry{Name: r.Path, Chain: []byte(strings.Join(chain, "\n")), Key: secrets.NewValue(key)})
 }
 
 // write sends the request. A no of Vault's is an answer.

@@ -254,6 +254,18 @@ func (b *box) seed(so *sandbox.Options, plan provision.Plan) {
 			}
 		}
 	}
+	for _, r := range append([]string{""}, so.Regions...) {
+		for _, b := range plan.For(r).Balancers {
+			for _, n := range []string{b.Network, b.FloatingIP} {
+				if fresh(&networks, n) {
+					so.Networks = append(so.Networks, n)
+				}
+			}
+			for _, f := range b.Flavors {
+				add(&so.BalancerFlavors, f)
+			}
+		}
+	}
 	for _, z := range plan.Zones {
 		zone := sandbox.Zone{Name: z.Zone + "."}
 		for _, r := range z.Records {

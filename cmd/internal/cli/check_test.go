@@ -78,14 +78,14 @@ func TestCheckTellsAsJSON(t *testing.T) {
 	}
 }
 
-// A Barbican is another one in each region; a cloud without one is passed over.
+// A Barbican is another one in each region; one without the container is passed over.
 func TestCheckOfEachRegionsBarbican(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, nil, `from  = secrets.sandbox`, `from  = [secrets.barbican, secrets.sandbox]`, `regions = ["ORD", "IAD"]`, `regions = ["ORD", "DFW"]`, `certificate "edge" {`,
 		"secrets \"barbican\" {\n  barbican {\n    cloud = cloud.main\n  }\n}\n\ncertificate \"edge\" {")
 	b.must(exitDone, "check")
 	out := flat(b.out.String())
-	for _, want := range []string{"certificate edge in ORD ✗ secrets.barbican there is no key manager", "certificate edge in DFW ✗ secrets.barbican", "ORD a run would begin", "edge from secrets.sandbox"} {
+	for _, want := range []string{"certificate edge in ORD ✗ secrets.barbican Barbican has no container \"edge\"", "certificate edge in DFW ✗ secrets.barbican", "ORD a run would begin", "edge from secrets.sandbox"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("want %q in\n%s", want, b.out.String())
 		}

@@ -123,7 +123,7 @@ func (o *orphan) runs() map[provision.RunID]steps.Found {
 		}
 		if _, ok := out[run]; !ok {
 			out[run] = steps.Found{Run: run, Servers: map[string][]provision.Live{}, Groups: map[string][]provision.NamedID{},
-				ServerGroups: map[string][]provision.NamedID{}, KeyPairs: map[string][]string{}}
+				ServerGroups: map[string][]provision.NamedID{}, KeyPairs: map[string][]string{}, Balancers: map[string][]provision.Live{}, Containers: map[string][]provision.NamedID{}}
 		}
 		keep(out[run])
 	}
@@ -142,6 +142,14 @@ func (o *orphan) runs() map[provision.RunID]steps.Found {
 		}
 		for _, g := range r.inv.ServerGroups {
 			named(g.Name, func(f steps.Found) { f.ServerGroups[cloud] = append(f.ServerGroups[cloud], g) })
+		}
+		if r.inv.Balancing != nil {
+			for _, b := range r.inv.Balancing.Balancers {
+				named(b.Name, func(f steps.Found) { f.Balancers[cloud] = append(f.Balancers[cloud], b) })
+			}
+		}
+		for _, x := range r.inv.Containers {
+			named(x.Name, func(f steps.Found) { f.Containers[cloud] = append(f.Containers[cloud], x) })
 		}
 		for _, k := range r.inv.KeyPairs {
 			named(k, func(f steps.Found) { f.KeyPairs[cloud] = append(f.KeyPairs[cloud], k) })
@@ -217,7 +225,25 @@ func (o *orphan) sources() preflight.Sources {
 			inv := r.inv
 			inv.Servers = slices.DeleteFunc(slices.Clone(inv.Servers), func(s provision.Live) bool { return s.Run == o.found.Run })
 			inv.Quotas = maps.Clone(inv.Quotas)
-			for thing, n := range map[string]int{"security_group": len(o.found.Groups[name]), "server_groups": len(o.found.ServerGroups[name])} {
+			if inv.Balancing != nil {
+				rest := *inv.Balancing
+				rest.Balancers = slices.DeleteFunc(slices.Clone(rest.Balancers), func(b provision.Live) bool { return b.Run == o.found.Run })
+				inv.Balancing = &rest
+			}
+			balancers, listeners, floating := len(o.found.Balancers[name]), 0, 0
+			for _, b := range o.site.plan.Balancers { // those that are there have what the plan gives them
+				if balancers > 0 && b.Cloud == name {
+					listeners++
+					if b.RedirectHTTP {
+						listeners++
+					}
+				}
+			}
+			for _, b := range o.found.Balancers[name] {
+				floating += len(b.Addresses) - 1
+			}
+			for thing, n := range map[string]int{"security_group": len(o.found.Groups[name]), "server_groups": len(o.found.ServerGroups[name]),
+				"load_balancers": balancers, "pools": balancers, "listeners": listeners, "floatingip": floating} {
 				if q, ok := inv.Quotas[thing]; ok {
 					q.Used -= n
 					inv.Quotas[thing] = q
@@ -321,7 +347,7 @@ func (o *orphan) graph(ctx context.Context) (provision.Graph, []provision.Event,
 // leaves the records alone.
 func (o *orphan) remains(ctx context.Context) (provision.Graph, []provision.Event, provision.Facts, error) {
 	bare := o.site.plan
-	bare.Servers, bare.Certificates = nil, nil
+	bare.Servers, bare.Certificates, bare.Balancers = nil, nil, nil
 	facts := preflight.Check(ctx, bare, o.site.region, o.sources())
 	if facts.Refused() {
 		r := &runOptions{app: o.app, shared: o.shared}
@@ -336,6 +362,13 @@ func (o *orphan) remains(ctx context.Context) (provision.Graph, []provision.Even
 			f.Floating = &provision.Network{Name: s.FloatingIP}
 		}
 		facts.Servers[s.Name] = f
+	}
+	for _, b := range o.site.plan.Balancers {
+		f := provision.BalancerFacts{}
+		if b.FloatingIP != "" {
+			f.Floating = &provision.Network{Name: b.FloatingIP}
+		}
+		facts.Balancers[b.Name] = f
 	}
 	g, err := steps.Build(o.site.plan, facts, o.found.Run)
 	if err != nil {

@@ -40,10 +40,9 @@ import (
 // holders are all exported structs that hold a secret, each by a pointer to an empty one.
 var holders = map[string]any{
 	"cli.App": &App{}, "secrets.Certificate": &secrets.Certificate{}, "secrets.LockedError": &secrets.LockedError{}, "secrets.Tried": &secrets.Tried{}, "secrets.Got": &secrets.Got{},
-	"secrets.LadderError": &secrets.LadderError{},
-	"provision.Etcd":      &provision.Etcd{}, "provision.OpenStack": &provision.OpenStack{}, "provision.VaultLogin": &provision.VaultLogin{}, "provision.VaultStore": &provision.VaultStore{},
+	"secrets.LadderError": &secrets.LadderError{}, "secrets.Entry": &secrets.Entry{}, "acme.Store": &acme.Store{}, "provision.ACMEStore": &provision.ACMEStore{},
+	"provision.Etcd": &provision.Etcd{}, "provision.OpenStack": &provision.OpenStack{}, "provision.VaultLogin": &provision.VaultLogin{}, "provision.VaultStore": &provision.VaultStore{},
 	"provision.RFC2136": &provision.RFC2136{}, "provision.Delivery": &provision.Delivery{}, "provision.Plan": &provision.Plan{}, "provision.Rackspace": &provision.Rackspace{}, "rackspace.Credentials": &rackspace.Credentials{},
-	"acme.Store": &acme.Store{}, "secrets.Entry": &secrets.Entry{}, "provision.ACMEStore": &provision.ACMEStore{},
 	"deliver.File": &deliver.File{}, "deliver.Keeper": &deliver.Keeper{}, "deliver.Login": &deliver.Login{},
 	"etcd.Options": &etcd.Options{}, "vault.Login": &vault.Login{}, "vault.AppRole": &vault.AppRole{}, "vault.Userpass": &vault.Userpass{}, "vault.JWT": &vault.JWT{},
 }

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/crypto/ssh"
@@ -311,7 +312,8 @@ func (s *site) sources() preflight.Sources {
 	}
 	for name, c := range s.clouds {
 		src.Inventory[name] = func(ctx context.Context, servers []provision.Server) (provision.Inventory, error) {
-			return c.Inventory(ctx, openstack.Query{Service: s.plan.Service, Servers: servers})
+			balancers := slices.DeleteFunc(slices.Clone(s.plan.Balancers), func(b provision.Balancer) bool { return b.Cloud != name })
+			return c.Inventory(ctx, openstack.Query{Service: s.plan.Service, Servers: servers, Balancers: balancers})
 		}
 	}
 	for name, z := range s.zones {
@@ -338,6 +340,7 @@ func (s *site) handlers(run provision.RunID) map[provision.Kind]engine.Handler {
 		steps.HostKeyRotate:       &deliver.HostKeyRotate{Keeper: s.keeper, Dial: s.dial, Jump: s.app.jump},
 		steps.CertificateDeliver:  &deliver.Deliver{Keeper: s.keeper, Dial: s.dial, Jump: s.app.jump, Password: s.keystorePassword},
 		steps.ServiceProve:        prove,
+		steps.MemberProve:         &verify.Prove{Dial: s.dial, Plain: true},
 		steps.ServiceConfirm:      &verify.Confirm{Prove: verify.Prove{Dial: s.dial}, Lookup: dns.Ask},
 		steps.DNSLower:            dns.Lower(s.zones),
 		steps.DNSMove:             dns.Move(s.zones),
@@ -348,7 +351,7 @@ func (s *site) handlers(run provision.RunID) map[provision.Kind]engine.Handler {
 		steps.DNSResolvers:        dns.Resolvers{},
 		steps.HookRun:             &hook.Run{Dir: s.plan.Dir, Service: s.plan.Service, Region: s.region, Run: run, Without: s.hidden},
 	}
-	for kind, h := range openstack.Handlers(s.clouds) {
+	for kind, h := range openstack.Handlers(s.clouds, s.keeper.Certificate) {
 		m[kind] = h
 	}
 	m[steps.ServerCreate] = deliver.FirstHostKey{Handler: m[steps.ServerCreate], Keeper: s.keeper, Merge: func(data []byte, private, public string) ([]byte, error) {

@@ -5,6 +5,7 @@
 package view
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -270,6 +271,28 @@ func (m *Model) servers() []server {
 			}
 		}
 		out = append(out, sv)
+	}
+	return out
+}
+
+// balancers gives the load balancers with the address that they serve at; in the place of a flavor, what they serve with.
+func (m *Model) balancers() []server {
+	var out []server
+	for _, s := range m.Graph.Steps {
+		if s.Kind != "balancer.create" || m.steps[s.ID].out == nil {
+			continue
+		}
+		b := server{slot: strings.TrimPrefix(s.Say.Thing, "load balancer "), address: m.steps[s.ID].out.Text("address"), flavor: "load balancer"}
+		for _, o := range m.Graph.Steps {
+			switch {
+			case !slices.Contains(o.Needs, s.ID) || m.steps[o.ID].out == nil:
+			case o.Kind == "floatingip.create":
+				b.address = m.steps[o.ID].out.Text("address")
+			case o.Kind == "balancer.join":
+				b.flavor = fmt.Sprintf("load balancer, %d members", len(m.steps[o.ID].out.List("members")))
+			}
+		}
+		out = append(out, b)
 	}
 	return out
 }

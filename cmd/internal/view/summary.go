@@ -84,6 +84,9 @@ func (l *Look) servers(b *strings.Builder, m *Model) {
 	if m.Graph.Purpose != "failover" {
 		return
 	}
+	for _, s := range m.balancers() {
+		fmt.Fprintf(b, "  %s  %s  %s\n", pad(s.slot, 16), pad(s.address, 15), l.dim.Render(s.flavor))
+	}
 	for i, s := range sv {
 		if i == 12 && len(sv) > 14 {
 			fmt.Fprintf(b, "  and %d more: failover status %s\n", len(sv)-i, m.Run.Short())

@@ -242,8 +242,13 @@ func (l *Look) doing(st state, s *step) string {
 
 // verb says what a step is at.
 func (s *step) verb() string {
-	if s.Kind == "console.hostkeys" {
+	switch s.Kind {
+	case "console.hostkeys":
 		return "waiting for its host key on the console"
+	case "balancer.create":
+		return "making it"
+	case "balancer.join":
+		return "taking its members in"
 	}
 	if s.Kind == "hostkey.rotate" {
 		return "waiting for SSH, to change its host key"
@@ -268,6 +273,12 @@ func (l *Look) past(s *step) string {
 		return "answers over TLS at " + strings.ReplaceAll(s.out.Text("proven"), " ", ", ")
 	case "server.create":
 		return "up at " + s.out.Text("address")
+	case "balancer.create":
+		return "there at " + s.out.Text("address") + ", without members yet"
+	case "balancer.join":
+		return plural(len(s.out.List("members")), "member")
+	case "member.prove":
+		return "answers at " + strings.ReplaceAll(s.out.Text("proven"), " ", ", ") + ", for its load balancer"
 	case "dns.move":
 		return "moved to " + strings.Join(s.out.List("values"), ", ")
 	case "dns.restore":

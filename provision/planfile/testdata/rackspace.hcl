@@ -59,6 +59,16 @@ server "web" {
   }
 }
 
+load_balancer "front" {
+  cloud     = cloud.rax
+  terminate = certificate.edge
+  members   = server.web
+
+  ready {
+    https = "https://www.example.com/health"
+  }
+}
+
 dns "one" {
   zone = "example.com"
 

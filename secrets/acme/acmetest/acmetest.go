@@ -99,13 +99,17 @@ func Start(t testing.TB, o Options) *Server {
 	}
 	server := &http.Server{ReadHeaderTimeout: 10 * time.Second, ErrorLog: quiet, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodPost {
-			s.mu.Lock()
 			path, of, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
-			s.posts[path]++
-			if path == "finalize-order" {
-				s.final[of] = true
-			}
-			s.mu.Unlock()
+			c := &counted{ResponseWriter: w, count: func() {
+				s.mu.Lock()
+				defer s.mu.Unlock()
+				s.posts[path]++
+				if path == "finalize-order" {
+					s.final[of] = true
+				}
+			}}
+			defer c.end()
+			w = c
 		}
 		if s.Instead != nil && s.Instead(w, r) {
 			return
@@ -133,8 +137,36 @@ func (s *Server) RootName(n int) string {
 	return c.Subject.CommonName
 }
 
-// Orders counts the requests for an order: now and then one more than there are orders, since Pebble refuses some nonces to
-// see that they are asked again.
+// counted counts a request as it is answered, but for those that are refused: Pebble refuses some nonces at random, to see that
+// they are asked again.
+type counted struct {
+	http.ResponseWriter
+	count func()
+}
+
+func (c *counted) WriteHeader(status int) {
+	if status != http.StatusBadRequest && c.count != nil {
+		c.count()
+	}
+	c.count = nil
+	c.ResponseWriter.WriteHeader(status)
+}
+
+// end counts one that was never answered.
+func (c *counted) end() {
+	if c.count != nil {
+		c.count()
+	}
+}
+
+func (c *counted) Write(b []byte) (int, error) {
+	if c.count != nil {
+		c.WriteHeader(http.StatusOK)
+	}
+	return c.ResponseWriter.Write(b)
+}
+
+// Orders counts the requests for an order, but for those that were refused.
 func (s *Server) Orders() int { return s.sent("order-plz") }
 
 // Finalized counts the orders that a certificate was asked for.

@@ -1,0 +1,99 @@
+package provision
+
+import (
+	"strings"
+	"time"
+)
+
+// Balancer is one load_balancer block: a load balancer of the target region, where TLS ends, so that no server has the
+// key. It says nothing that only one kind of cloud could do.
+type Balancer struct {
+	Name            string
+	Pos             Pos
+	Cloud           string
+	Members         []string // names of Server blocks
+	MemberPort      int
+	MemberProtocol  string   // "http"; or "https": encrypted on the way to the members too
+	Terminate       []string // names of Certificate blocks; the first is for clients that ask for no name of another
+	Network         string   // of its address: name or id; empty: the members' first
+	Subnet          string   // of its address, name or id; empty: the cloud chooses
+	FloatingIP      string   // name of an external network; empty: its own address is public
+	Listen          int      // port where TLS is answered
+	RedirectHTTP    bool     // port 80 sends to it
+	ConnectionLimit int      // 0: none
+	AllowedCIDRs    []string // who may come in; empty: everybody
+	TLSVersions     []string // "1.2", "1.3"; empty: what the cloud allows
+	Algorithm       string   // "round_robin", "least_connections", "source_ip"
+	Provider        string   // empty: the cloud's default
+	Flavors         []string // a ladder; empty: the provider's default
+	Health          Health
+	Ready           *Ready
+	Timeout         time.Duration // until it is there, for one attempt
+
+	// In holds, for each region that the plan says something different for, the whole block with that applied.
+	In map[string]*Balancer
+}
+
+// Health is how a load balancer asks its members whether they are well.
+type Health struct {
+	Path     string
+	Status   int
+	Interval time.Duration // whole seconds
+	Timeout  time.Duration // whole seconds
+	Rise     int           // good answers in a row until a member gets traffic
+	Fall     int           // bad ones until it gets none
+}
+
+// balancerRef begins a reference to a load_balancer block.
+const balancerRef = "load_balancer."
+
+// Ref is how a plan names the block: "load_balancer.edge". No Server block has such a name.
+func (b Balancer) Ref() string { return balancerRef + b.Name }
+
+// Slot is what the load balancer's things are tagged with. Slots of servers end in a number.
+func (b Balancer) Slot() string { return b.Name + "-vip" }
+
+// Balancer finds a block by name.
+func (p Plan) Balancer(name string) (Balancer, bool) {
+	return find(p.Balancers, name, func(b Balancer) string { return b.Name })
+}
+
+// BalancersOf gives those of which a server block is a member.
+func (p Plan) BalancersOf(server string) []Balancer {
+	var out []Balancer
+	for _, b := range p.Balancers {
+		for _, m := range b.Members {
+			if m == server {
+				out = append(out, b)
+			}
+		}
+	}
+	return out
+}
+
+// Plain reports whether what is asked is not encrypted: it says that a member of a load balancer answers, and proves
+// nothing to a client.
+func (r *Ready) Plain() bool { return r != nil && strings.HasPrefix(r.URL, "http://") }
+
+// BalancerFacts are the resolved wishes of one Balancer block.
+type BalancerFacts struct {
+	Network       Network
+	Subnet        string            // id, or empty
+	MemberSubnets map[string]string // by Server block: id of the subnet that its members are reached on, where it is not the load balancer's own network
+	Floating      *Network
+	Rungs         []NamedID // flavors; empty: the default alone
+}
+
+// Balancing is what a region offers of load balancers.
+type Balancing struct {
+	Providers []string  // nil: not for this user to know
+	Flavors   []NamedID // those that are enabled
+	Balancers []Live    // those that carry a name of ours; no Slot
+}
+
+// Subnet as neutron describes it.
+type Subnet struct {
+	ID, Name string
+	Version  int
+	CIDR     string
+}

@@ -1,0 +1,406 @@
+package sandbox
+
+import (
+	"crypto/tls"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// balancer is a load balancer as octavia knows it; front is what listens.
+type balancer struct {
+	id, region, name, description string
+	provider, flavor, network     string
+	subnet                        string
+	port                          *port
+	tags                          []string
+	listeners                     []*lbListener
+	pools                         []*lbPool
+	half                          bool // its parts stay PENDING_CREATE, as a real one was seen to leave them
+	created, updated              time.Time
+	busy                          time.Time // until then it is PENDING
+	busyWith                      string
+	failed                        bool // it is in ERROR from then on
+	deleted                       time.Time
+	order                         int
+	front                         *front
+}
+
+type lbListener struct {
+	id, name, protocol string
+	port               int
+	pool               *lbPool
+	containers         []string // hrefs, the default first
+	certs              []tls.Certificate
+	versions           []string
+	limit              int
+	cidrs              []string
+	headers            map[string]string
+	policies           []lbPolicy
+	tags               []string
+}
+
+type lbPolicy struct {
+	id, name, action, prefix, url string
+	code, position                int
+	rules                         []lbRule
+}
+
+type lbRule struct {
+	Type    string `json:"type"`
+	Compare string `json:"compare_type"`
+	Key     string `json:"key"`
+	Value   string `json:"value"`
+	Invert  bool   `json:"invert"`
+}
+
+type lbPool struct {
+	id, name, protocol, algorithm string
+	tls                           bool
+	monitor                       *lbMonitor
+	members                       []*lbMember
+	tags                          []string
+}
+
+type lbMonitor struct {
+	id, name, kind, path, codes, host string
+	delay, timeout, rise, fall        int
+}
+
+type lbMember struct {
+	id, name, address, subnet string
+	port, weight              int
+	down                      bool // admin_state_up is false
+	created                   time.Time
+
+	checked time.Time
+	well    bool
+}
+
+// providers are those that a real one with amphorae lists.
+var providers = [][2]string{{"amphora", "The Octavia Amphora driver."}, {"octavia", "Deprecated alias of the Octavia Amphora driver."}}
+
+var octaviaRoutes = []route{
+	on("!GET /", func(k *call) (int, any) {
+		return 200, obj{"versions": []obj{{"id": "v2.26", "status": "CURRENT", "updated": "2021-12-14T00:00:00Z", "links": []obj{{"rel": "self", "href": k.self("/v2")}}}}}
+	}),
+	on("GET /v2/lbaas/loadbalancers", func(k *call) (int, any) {
+		list := []obj{}
+		for _, b := range k.c.balancersOf(k.region) {
+			list = append(list, k.balancerView(b, false))
+		}
+		return k.list("loadbalancers", list)
+	}),
+	on("POST /v2/lbaas/loadbalancers", balancerCreate),
+	on("GET /v2/lbaas/loadbalancers/{id}", func(k *call) (int, any) {
+		b, status, val := k.balancer()
+		if b == nil {
+			return status, val
+		}
+		return 200, obj{"loadbalancer": k.balancerView(b, false)}
+	}),
+	on("DELETE /v2/lbaas/loadbalancers/{id}", balancerDelete),
+	on("GET /v2/lbaas/listeners", func(k *call) (int, any) {
+		list := []obj{}
+		for _, b := range k.c.balancersOf(k.region) {
+			for _, l := range b.listeners {
+				list = append(list, k.listenerView(b, l))
+			}
+		}
+		return k.list("listeners", list)
+	}),
+	on("GET /v2/lbaas/pools", func(k *call) (int, any) {
+		list := []obj{}
+		for _, b := range k.c.balancersOf(k.region) {
+			for _, p := range b.pools {
+				list = append(list, k.poolView(b, p))
+			}
+		}
+		return k.list("pools", list)
+	}),
+	on("GET /v2/lbaas/pools/{id}", func(k *call) (int, any) {
+		b, p, status, val := k.pool()
+		if p == nil {
+			return status, val
+		}
+		return 200, obj{"pool": k.poolView(b, p)}
+	}),
+	on("GET /v2/lbaas/pools/{id}/members", func(k *call) (int, any) {
+		b, p, status, val := k.pool()
+		if p == nil {
+			return status, val
+		}
+		list := []obj{}
+		for _, m := range p.members {
+			list = append(list, k.memberView(b, m))
+		}
+		return k.list("members", list)
+	}),
+	on("PUT /v2/lbaas/pools/{id}/members", membersPut),
+	on("GET /v2/lbaas/providers", func(k *call) (int, any) {
+		list := []obj{}
+		for _, p := range providers {
+			list = append(list, obj{"name": p[0], "description": p[1]})
+		}
+		return 200, obj{"providers": list}
+	}),
+	on("GET /v2/lbaas/flavors", func(k *call) (int, any) {
+		list := []obj{}
+		for _, name := range k.c.opts.BalancerFlavors {
+			list = append(list, obj{"id": flavorID(k.region, name), "name": name, "description": "", "enabled": true, "flavor_profile_id": flavorID(k.region, "profile")})
+		}
+		return k.list("flavors", list)
+	}),
+	on("GET /v2/lbaas/quotas/{project}", func(k *call) (int, any) {
+		q := k.c.opts.Quota
+		return 200, obj{"quota": obj{"loadbalancer": q.LoadBalancers, "load_balancer": q.LoadBalancers, "listener": q.Listeners, "pool": q.Pools, "member": q.Members,
+			"healthmonitor": -1, "health_monitor": -1, "l7policy": -1, "l7rule": -1}}
+	}),
+}
+
+// flavorID is a flavor's id, which is a UUID.
+func flavorID(region, name string) string {
+	h := stableID("octavia flavor", region, name)
+	return h[:8] + "-" + h[8:12] + "-" + h[12:16] + "-" + h[16:20] + "-" + h[20:32]
+}
+
+// octaviaError is WSME's form.
+func octaviaError(_ *call, status int, msg string) any {
+	code := "Client"
+	if status >= 500 {
+		code = "Server"
+	}
+	return obj{"faultcode": code, "faultstring": msg, "debuginfo": nil}
+}
+
+func (c *Cloud) balancersOf(region string) []*balancer {
+	return ofRegion(c.balancers, region, func(b *balancer) (string, int) { return b.region, b.order })
+}
+
+// at gives provisioning_status.
+func (b *balancer) at(now time.Time) string {
+	switch {
+	case !b.deleted.IsZero():
+		return "PENDING_DELETE"
+	case now.Before(b.busy):
+		return b.busyWith
+	case b.failed:
+		return "ERROR"
+	}
+	return "ACTIVE"
+}
+
+// serves tells that it has a body: a change under way does not stop it.
+func (b *balancer) serves(now time.Time) bool {
+	s := b.at(now)
+	return s == "ACTIVE" || s == "PENDING_UPDATE"
+}
+
+func (k *call) balancer() (*balancer, int, any) {
+	if b := k.c.balancers[k.vars["id"]]; b != nil && b.region == k.region {
+		return b, 0, nil
+	}
+	status, val := k.err(404, "Load Balancer %s not found.", k.vars["id"])
+	return nil, status, val
+}
+
+func (k *call) pool() (*balancer, *lbPool, int, any) {
+	for _, b := range k.c.balancersOf(k.region) {
+		for _, p := range b.pools {
+			if p.id == k.vars["id"] {
+				return b, p, 0, nil
+			}
+		}
+	}
+	status, val := k.err(404, "Pool %s not found.", k.vars["id"])
+	return nil, nil, status, val
+}
+
+// mutable refuses what octavia refuses while it is at work; whatever changes a balancer asks first.
+func (k *call) mutable(b *balancer) (int, any) {
+	if strings.HasPrefix(b.at(k.now), "PENDING_") || k.c.take("balancer-busy") {
+		return k.err(409, "Load Balancer %s is immutable and cannot be updated.", b.id)
+	}
+	return 0, nil
+}
+
+// change makes it PENDING_UPDATE for a while.
+func (k *call) change(b *balancer) {
+	b.busy, b.busyWith, b.updated = k.now.Add(k.c.opts.BalancerDelay/4), "PENDING_UPDATE", k.now
+}
+
+func (b *balancer) operating(now time.Time) string {
+	switch b.at(now) {
+	case "ACTIVE", "PENDING_UPDATE":
+		return "ONLINE"
+	case "ERROR":
+		return "ERROR"
+	}
+	return "OFFLINE"
+}
+
+func (k *call) balancerView(b *balancer, full bool) obj {
+	v := obj{"id": b.id, "name": b.name, "description": b.description, "provisioning_status": b.at(k.now), "operating_status": b.operating(k.now), "admin_state_up": true,
+		"project_id": k.c.project, "created_at": novaTime(b.created), "updated_at": novaTime(b.updated), "vip_address": b.port.ip.String(), "vip_port_id": b.port.id,
+		"vip_subnet_id": b.subnet, "vip_network_id": b.network, "additional_vips": []obj{}, "provider": b.provider, "flavor_id": nullable(b.flavor),
+		"vip_qos_policy_id": nil, "tags": tagList(b.tags), "availability_zone": nil}
+	listeners, pools := []obj{}, []obj{}
+	for _, l := range b.listeners {
+		if full {
+			listeners = append(listeners, k.listenerView(b, l))
+		} else {
+			listeners = append(listeners, obj{"id": l.id})
+		}
+	}
+	for _, p := range b.pools {
+		if full {
+			pools = append(pools, k.poolView(b, p))
+		} else {
+			pools = append(pools, obj{"id": p.id})
+		}
+	}
+	v["listeners"], v["pools"] = listeners, pools
+	return v
+}
+
+func (k *call) listenerView(b *balancer, l *lbListener) obj {
+	v := obj{"id": l.id, "name": l.name, "protocol": l.protocol, "protocol_port": l.port, "connection_limit": l.limit, "allowed_cidrs": nil, "insert_headers": l.headers,
+		"provisioning_status": b.at(k.now), "operating_status": b.operating(k.now), "admin_state_up": true, "project_id": k.c.project, "loadbalancers": []obj{{"id": b.id}},
+		"default_pool_id": nil, "default_tls_container_ref": nil, "sni_container_refs": []string{}, "tags": tagList(l.tags), "tls_versions": l.versions}
+	if l.pool != nil {
+		v["default_pool_id"] = l.pool.id
+	}
+	if len(l.cidrs) > 0 {
+		v["allowed_cidrs"] = l.cidrs
+	}
+	if len(l.containers) > 0 {
+		v["default_tls_container_ref"], v["sni_container_refs"] = l.containers[0], tagList(l.containers[1:])
+	}
+	policies := []obj{}
+	for _, p := range l.policies {
+		policies = append(policies, obj{"id": p.id})
+	}
+	v["l7policies"] = policies
+	return v
+}
+
+func (k *call) poolView(b *balancer, p *lbPool) obj {
+	v := obj{"id": p.id, "name": p.name, "protocol": p.protocol, "lb_algorithm": p.algorithm, "tls_enabled": p.tls, "provisioning_status": b.at(k.now),
+		"operating_status": b.operating(k.now), "admin_state_up": true, "project_id": k.c.project, "loadbalancers": []obj{{"id": b.id}}, "tags": tagList(p.tags), "healthmonitor_id": nil}
+	if b.half {
+		v["provisioning_status"], v["operating_status"] = "PENDING_CREATE", "OFFLINE"
+	}
+	if p.monitor != nil {
+		v["healthmonitor_id"] = p.monitor.id
+	}
+	members := []obj{}
+	for _, m := range p.members {
+		members = append(members, obj{"id": m.id})
+	}
+	v["members"] = members
+	return v
+}
+
+func (k *call) memberView(b *balancer, m *lbMember) obj {
+	op := "NO_MONITOR"
+	if len(b.pools) > 0 && b.pools[0].monitor != nil {
+		if op = "OFFLINE"; m.well {
+			op = "ONLINE"
+		}
+	}
+	status := "ACTIVE"
+	if b.at(k.now) == "PENDING_UPDATE" {
+		status = "PENDING_UPDATE"
+	}
+	return obj{"id": m.id, "name": m.name, "address": m.address, "protocol_port": m.port, "weight": m.weight, "subnet_id": nullable(m.subnet), "admin_state_up": !m.down,
+		"provisioning_status": status, "operating_status": op, "project_id": k.c.project, "backup": false, "tags": []string{},
+		"created_at": novaTime(m.created), "updated_at": nil, "monitor_port": nil, "monitor_address": nil}
+}
+
+// balancerDelete begins the end: all that is in it goes along with cascade, and its address only once it is gone.
+func balancerDelete(k *call) (int, any) {
+	b, status, val := k.balancer()
+	if b == nil {
+		return status, val
+	}
+	if cascade, _ := strconv.ParseBool(k.URL.Query().Get("cascade")); !cascade && len(b.listeners)+len(b.pools) > 0 {
+		return k.err(400, "Validation failure: Cannot delete Load Balancer %s - it has children", b.id)
+	}
+	if s := b.at(k.now); strings.HasPrefix(s, "PENDING_") || k.c.take("balancer-busy") {
+		return k.err(409, "Invalid state %s of loadbalancer resource %s", s, b.id)
+	}
+	b.deleted = k.now
+	b.front.stop()
+	return 204, nil
+}
+
+func (c *Cloud) removeBalancer(b *balancer) {
+	b.front.stop()
+	delete(c.balancers, b.id)
+	c.removePort(b.port)
+	for _, x := range c.containers {
+		x.consumers = slices.DeleteFunc(x.consumers, func(o obj) bool { return strings.HasSuffix(fmt.Sprint(o["URL"]), b.id) })
+	}
+}
+
+type memberInput struct {
+	Name, Address string
+	Port          int    `json:"protocol_port"`
+	Subnet        string `json:"subnet_id"`
+	Weight        *int
+	Up            *bool `json:"admin_state_up"`
+}
+
+// membersPut makes the pool's members those of the request, and no others.
+func membersPut(k *call) (int, any) {
+	b, p, status, val := k.pool()
+	if p == nil {
+		return status, val
+	}
+	var in struct{ Members []memberInput }
+	if k.decode(&in) != nil {
+		return k.malformed()
+	}
+	additive, _ := strconv.ParseBool(k.URL.Query().Get("additive_only"))
+	if status, val := k.mutable(b); status != 0 {
+		return status, val
+	}
+	var members []*lbMember
+	for _, m := range in.Members {
+		if m.Subnet != "" && !k.hasSubnet(m.Subnet) {
+			return k.err(404, "Subnet %s not found.", m.Subnet)
+		}
+		if m.Address == "" || m.Port < 1 || m.Port > 65535 {
+			return k.err(400, "Invalid input for field/attribute protocol_port. Value: '%d'. Value should be greater or equal to 1", m.Port)
+		}
+		i := slices.IndexFunc(p.members, func(x *lbMember) bool { return x.address == m.Address && x.port == m.Port })
+		x := &lbMember{id: uuid(), address: m.Address, port: m.Port, subnet: m.Subnet, created: k.now}
+		if i >= 0 {
+			x = p.members[i]
+		}
+		x.name, x.weight, x.down = m.Name, 1, m.Up != nil && !*m.Up
+		if m.Weight != nil {
+			x.weight = *m.Weight
+		}
+		members = append(members, x)
+	}
+	if q := k.c.opts.Quota.Members; q >= 0 && len(members) > q {
+		return k.err(403, "Quota has been met for resources: Member")
+	}
+	if additive {
+		for _, x := range p.members {
+			if !slices.Contains(members, x) {
+				members = append(members, x)
+			}
+		}
+	}
+	p.members = members
+	k.change(b)
+	return 202, nil
+}
+
+func (k *call) hasSubnet(id string) bool {
+	return slices.ContainsFunc(k.c.netList(k.region), func(n *network) bool { return n.subnet == id })
+}
