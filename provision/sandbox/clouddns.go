@@ -355,7 +355,7 @@ func jobShow(k *call) (int, any) {
 			if j.done {
 				status = 200
 			}
-			return status, k.jobView(j, k.URL.Query().Get("showDetails") == "true")
+			return status, k.jobView(j, strings.EqualFold(k.URL.Query().Get("showDetails"), "true")) // libcloud writes it as Python does
 		}
 	}
 	return k.err(404, "Job %s does not exist", k.vars["job"])

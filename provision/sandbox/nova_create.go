@@ -70,6 +70,9 @@ func serverCreate(k *call) (int, any) {
 		return k.malformed()
 	}
 	for f := range fields.Server {
+		if k.c.opts.Rackspace != nil && f == "personality" { // files to write; they are not written
+			continue
+		}
 		if since := createFields[f]; since == 0 || k.micro < since {
 			return k.err(400, "Invalid input for field/attribute server. Additional properties are not allowed ('%s' was unexpected)", f)
 		}
