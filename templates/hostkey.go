@@ -43,7 +43,10 @@ func HostKey(data []byte, private, public string, max int) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return Pack(out, max)
+	if _, err := Pack(out, max); err != nil {
+		return nil, err
+	}
+	return out, nil // as text: it is packed as it is sent
 }
 
 // join adds lines of cloud-config to user-data of any kind. cloud-init merges the parts of a multipart message by their keys.
