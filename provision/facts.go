@@ -38,6 +38,7 @@ type Image struct {
 	MinRAMMB     int
 	SizeBytes    int64
 	Architecture string
+	Classes      string // Rackspace's flavor_classes: classes of flavors that it runs on, as in "*,!onmetal"; empty: any
 	Created      time.Time
 }
 
@@ -49,6 +50,7 @@ type Flavor struct {
 	DiskGB   int
 	Disabled bool
 	Arch     string // from extra specs, where they say
+	Class    string // Rackspace's, as in io1
 }
 
 // Network as neutron describes it. Free counts IPv4 addresses; -1 when the user may not know.

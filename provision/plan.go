@@ -67,6 +67,17 @@ type Cloud struct {
 	Name      string
 	Pos       Pos
 	OpenStack *OpenStack
+	Rackspace *Rackspace
+}
+
+// Rackspace names credentials of Rackspace's first cloud: a user with an API key or a password. Where nothing is given they
+// are found in the environment, or in the file that Rackspace's own tools read.
+type Rackspace struct {
+	Username string
+	APIKey   secrets.Value
+	Password secrets.Value
+	Account  string   // its number; empty: what the user belongs to
+	AuthURLs []string // tried in turn; empty: Rackspace's own
 }
 
 // OpenStack names credentials: an entry of clouds.yaml, or OS_* variables where Entry is empty and
@@ -326,6 +337,7 @@ type DNSProvider struct {
 	Designate *Designate
 	RFC2136   *RFC2136
 	Route53   *Route53
+	CloudDNS  *CloudDNS
 }
 
 // Kind gives the name that the plan language uses.
@@ -337,12 +349,25 @@ func (p DNSProvider) Kind() string {
 		return "rfc2136"
 	case p.Route53 != nil:
 		return "route53"
+	case p.CloudDNS != nil:
+		return "clouddns"
 	}
 	return ""
 }
 
 // Designate is OpenStack's DNS service, reached with the credentials of Cloud.
 type Designate struct{ Cloud string }
+
+// CloudDNS is Rackspace's DNS service, reached with the credentials of Cloud.
+type CloudDNS struct{ Cloud string }
+
+// LeastTTL is the lowest TTL of a record that the provider takes.
+func (p DNSProvider) LeastTTL() time.Duration {
+	if p.CloudDNS != nil {
+		return 300 * time.Second // https://docs.rackspace.com/docs/cloud-dns/v1: "The TTL value must be 300 or greater"
+	}
+	return time.Second
+}
 
 // RFC2136 is a primary name server that takes signed updates.
 type RFC2136 struct {

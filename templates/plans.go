@@ -2,9 +2,9 @@ package templates
 
 import "bytes"
 
-// Starter gives the commented failover.hcl that `failover init` writes. It loads without credentials.
-func Starter(service string) []byte {
-	return bytes.ReplaceAll(embedded("starter.hcl"), []byte("__SERVICE__"), []byte(service))
+// Starter gives the commented failover.hcl that `failover init` writes, for "openstack" or "rackspace". It loads without credentials.
+func Starter(cloud, service string) []byte {
+	return bytes.ReplaceAll(embedded(of("starter", cloud)), []byte("__SERVICE__"), []byte(service))
 }
 
 // BalancerStarter is Starter for a plan whose TLS ends on a load balancer.
@@ -12,9 +12,16 @@ func BalancerStarter(service string) []byte {
 	return bytes.ReplaceAll(embedded("balancer.hcl"), []byte("__SERVICE__"), []byte(service))
 }
 
-// SandboxPlan gives the plan that `failover --sandbox` runs. It reads ca.pem, secrets.age and identity.txt
+// SandboxPlan gives the plan that `failover --sandbox` runs, for "openstack" or "rackspace". It reads ca.pem, secrets.age and identity.txt
 // from its folder, which the command writes first.
-func SandboxPlan() []byte { return embedded("sandbox.hcl") }
+func SandboxPlan(cloud string) []byte { return embedded(of("sandbox", cloud)) }
+
+func of(name, cloud string) string {
+	if cloud == "rackspace" {
+		name += "-rackspace"
+	}
+	return name + ".hcl"
+}
 
 func embedded(name string) []byte {
 	b, err := files.ReadFile("files/" + name)

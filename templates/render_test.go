@@ -222,10 +222,10 @@ func TestHealthIsTrue(t *testing.T) {
 }
 
 func TestPlans(t *testing.T) {
-	if !bytes.Contains(Starter("shop"), []byte(`service = "shop"`)) {
+	if !bytes.Contains(Starter("openstack", "shop"), []byte(`service = "shop"`)) {
 		t.Error("the starter plan does not name the service")
 	}
-	if !bytes.Contains(SandboxPlan(), []byte(`zone = "dripstat.test"`)) {
+	if !bytes.Contains(SandboxPlan("openstack"), []byte(`zone = "dripstat.test"`)) {
 		t.Error("the sandbox plan is not there")
 	}
 	for _, n := range Names() {

@@ -83,7 +83,7 @@ func certs(ts *testscript.TestScript, _ bool, names []string) {
 }
 
 // sandbox ARG... serves a sandbox from another process until the script ends. clouds.yaml is in the working
-// folder then, and the address of the name server in NS.
+// folder then, and the address of the name server in NS; of Rackspace's cloud what rackspace { } takes from the environment.
 func serve(ts *testscript.TestScript, _ bool, args []string) {
 	exe, err := os.Executable()
 	ts.Check(err)
@@ -103,6 +103,10 @@ func serve(ts *testscript.TestScript, _ bool, args []string) {
 	for lines.Scan() {
 		if m := regexp.MustCompile(`^name server +(\S+)`).FindStringSubmatch(lines.Text()); m != nil {
 			ts.Setenv("NS", m[1])
+		}
+		if m := regexp.MustCompile(`export RS_AUTH_URL=(\S+) RAX_CREDS_FILE=(\S+)`).FindStringSubmatch(lines.Text()); m != nil {
+			ts.Setenv("RS_AUTH_URL", m[1])
+			ts.Setenv("RAX_CREDS_FILE", m[2])
 		}
 		if strings.HasPrefix(lines.Text(), "^C") {
 			return

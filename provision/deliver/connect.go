@@ -47,11 +47,18 @@ func connect(ctx context.Context, t Target, l *Login, dial Dial, jump ssh.Client
 		HostKeyCallback: func(_ string, _ net.Addr, key ssh.PublicKey) error {
 			for _, k := range keys {
 				if bytes.Equal(k.Marshal(), key.Marshal()) {
+					if t.met != nil {
+						t.met(key)
+					}
 					return nil
 				}
 			}
-			mismatch = &hostKeyError{&provision.Error{What: "REFUSED: " + ErrHostKey.Error(), Class: provision.Final,
-				Said: fmt.Sprintf("%s presents %s; the console shows %s", addr, ssh.FingerprintSHA256(key), fingerprints(keys)),
+			what, from := ErrHostKey.Error(), "the console shows"
+			if t.Rotated {
+				what, from = errOtherKey, "the run gave it"
+			}
+			mismatch = &hostKeyError{&provision.Error{What: "REFUSED: " + what, Class: provision.Final,
+				Said: fmt.Sprintf("%s presents %s; %s %s", addr, ssh.FingerprintSHA256(key), from, fingerprints(keys)),
 				Hint: "nothing was sent to it; look at who answers at this address before anything else"}}
 			return mismatch
 		},

@@ -65,6 +65,7 @@ type Target struct {
 	User     string
 	Via      string   // user@host[:port] of a jump host; empty: straight
 	HostKeys []string // lines "type base64": one of them must be presented
+	Rotated  bool     // HostKeys are not from a console: the run has made them
 	Path     string   // of the file, or of the folder
 	Folder   bool
 	Owner    string   // user:group as chown takes it; empty: root:root
@@ -73,11 +74,15 @@ type Target struct {
 	Reload   string   // systemd unit; empty: none
 	Command  []string // to run instead of reloading a unit
 
-	patience time.Duration // with each command; 0: commandFor
+	met      func(ssh.PublicKey) // is told which of HostKeys was presented
+	patience time.Duration       // with each command; 0: commandFor
 }
 
 // ErrHostKey says that a server is not the one that the compute API described. It is never retried.
 var ErrHostKey = errors.New("the server presents another host key than its console shows")
+
+// errOtherKey is what people read of ErrHostKey where there is no console.
+const errOtherKey = "the server presents another host key than the run has given it"
 
 // hostKeyError is ErrHostKey without saying it twice.
 type hostKeyError struct{ said *provision.Error }

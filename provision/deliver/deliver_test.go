@@ -92,6 +92,9 @@ func TestReceiveIsTheSandboxes(t *testing.T) {
 	if receive != sandbox.ReceiveScript {
 		t.Errorf("deliver sends\n%s\nthe sandbox knows\n%s", receive, sandbox.ReceiveScript)
 	}
+	if rotateKey != sandbox.RotateKeyScript {
+		t.Errorf("deliver sends\n%s\nthe sandbox knows\n%s", rotateKey, sandbox.RotateKeyScript)
+	}
 	if replaceKey != sandbox.ReplaceKeyScript {
 		t.Errorf("deliver sends\n%s\nthe sandbox knows\n%s", replaceKey, sandbox.ReplaceKeyScript)
 	}

@@ -110,6 +110,7 @@ func (h *LoginReplace) Do(ctx context.Context, s provision.Step, in provision.Va
 		User      string   `json:"user"`
 		Via       string   `json:"via"`
 		HostKeys  []string `json:"host_keys"`
+		Rotated   bool     `json:"rotated"`
 		PublicKey string   `json:"public_key"`
 		Former    []string `json:"former"`
 		Slot      string   `json:"slot"`
@@ -128,7 +129,7 @@ func (h *LoginReplace) Do(ctx context.Context, s provision.Step, in provision.Va
 			return err
 		}
 	}
-	t := Target{Address: a.Address, Port: a.Port, User: a.User, Via: a.Via, HostKeys: a.HostKeys}
+	t := Target{Address: a.Address, Port: a.Port, User: a.User, Via: a.Via, HostKeys: a.HostKeys, Rotated: a.Rotated}
 	ctx, cancel := context.WithTimeout(ctx, 2*(connectFor+commandFor))
 	defer cancel()
 	if err := t.once(ctx, any, h.Dial, jump, a.PublicKey); err != nil {

@@ -171,6 +171,7 @@ func (h *Deliver) Do(ctx context.Context, s provision.Step, in provision.Values)
 		User        string   `json:"user"`
 		Via         string   `json:"via"`
 		HostKeys    []string `json:"host_keys"`
+		Rotated     bool     `json:"rotated"`
 		Layout      string   `json:"layout"`
 		Path        string   `json:"path"`
 		Owner       string   `json:"owner"`
@@ -212,7 +213,7 @@ func (h *Deliver) Do(ctx context.Context, s provision.Step, in provision.Values)
 		}
 	}()
 	user, _, _ := strings.Cut(a.Owner, ":")
-	t := Target{Address: a.Address, Port: a.Port, User: a.User, Via: a.Via, HostKeys: a.HostKeys, Path: a.Path, Folder: layout.Folder(),
+	t := Target{Address: a.Address, Port: a.Port, User: a.User, Via: a.Via, HostKeys: a.HostKeys, Rotated: a.Rotated, Path: a.Path, Folder: layout.Folder(),
 		Owner: a.Owner, Mode: a.Mode, Shared: a.Owner != "" && a.Owner != "root:root" && user != "0", Reload: a.Reload, Command: a.Command}
 	if err := Push(ctx, t, login, files, h.Dial, jump); err != nil {
 		return err

@@ -23,7 +23,7 @@ type Zone interface {
 
 	// Set puts next in the place of old in one call where the provider can. An old without Values means
 	// that there was none; a next without Values removes it. Where the provider holds something else than
-	// old, nothing is changed and the error is ErrChanged.
+	// old (or, of a Stepwise Zone, what is halfway from it), nothing is changed and the error is ErrChanged.
 	Set(ctx context.Context, old, next provision.RRset) error
 
 	// Settled says whether the provider itself has finished with the set: Done, Working ("PENDING"), or Failed where it
@@ -33,4 +33,12 @@ type Zone interface {
 
 	// NameServers gives the authoritative servers of the zone, host:port or host.
 	NameServers(ctx context.Context) ([]string, error)
+}
+
+// Stepwise is a Zone whose provider changes the values of a set one after another where their number changes: a set that
+// was begun on may be found halfway.
+type Stepwise interface {
+	Zone
+	// Halfway reports whether have is on its way from old to next, and can only be so by a change of ours.
+	Halfway(old, next, have provision.RRset) bool
 }

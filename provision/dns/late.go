@@ -59,6 +59,13 @@ func (l *late) Settled(ctx context.Context, name, typ string) (provision.Status,
 	return z.Settled(ctx, name, typ)
 }
 
+// Halfway is the provider's. Whoever asks has read the set before, so that the zone is open.
+func (l *late) Halfway(old, next, have provision.RRset) bool {
+	z, err := l.get(context.Background())
+	s, ok := z.(Stepwise)
+	return err == nil && ok && s.Halfway(old, next, have)
+}
+
 // MostValues gives 0 where the provider names no limit.
 func (l *late) MostValues(ctx context.Context) (int, error) {
 	z, err := l.get(ctx)

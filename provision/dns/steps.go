@@ -110,7 +110,7 @@ func (h *Changer) Check(ctx context.Context, s provision.Step, in provision.Valu
 		}
 		if !equal(have, next) {
 			for _, f := range from {
-				if equal(have, f) {
+				if equal(have, f) || halfway(zone, f, next, have) {
 					h.watched.left(string(s.ID), false, 0)
 					return provision.Status{State: provision.Absent}, nil
 				}
@@ -158,6 +158,11 @@ func (s *steady) left(thing string, wanted bool, hold time.Duration) time.Durati
 // overlap reports whether two sets have a value in common.
 func overlap(a, b []string) bool {
 	return common(a, b) != "" || slices.ContainsFunc(a, func(x string) bool { return slices.Contains(b, x) })
+}
+
+func halfway(z Zone, old, next, have provision.RRset) bool {
+	s, ok := z.(Stepwise)
+	return ok && s.Halfway(old, next, have)
 }
 
 func changedError(have, old provision.RRset) error {

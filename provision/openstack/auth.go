@@ -22,7 +22,6 @@ type session struct {
 	pc      *gophercloud.ProviderClient
 	catalog []tokens.CatalogEntry
 	project string
-	user    string
 }
 
 // login gets a token and the catalog that comes with it: one round trip, no discovery of versions.
@@ -33,27 +32,19 @@ func (c *Cloud) login(ctx context.Context) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	// All at once, and not by the result's own methods: each of those takes the whole catalog apart again.
-	var got struct {
-		Token struct {
-			Catalog []tokens.CatalogEntry `json:"catalog"`
-			Project struct{ ID string }   `json:"project"`
-			User    struct{ ID string }   `json:"user"`
-		} `json:"token"`
-	}
-	said := &got.Token
-	if err := r.catalog.ExtractInto(&got); err != nil && len(said.Catalog) == 0 {
+	catalog, project, err := c.set.identity.Catalog(r)
+	if err != nil && len(catalog) == 0 {
 		return nil, &provision.Error{Thing: "cloud." + c.name, What: "the identity service's answer holds no catalog: " + cut(scrub(err.Error())), Class: provision.Final}
 	}
-	s := &session{pc: c.provider(), catalog: said.Catalog, project: said.Project.ID, user: said.User.ID}
+	s := &session{pc: c.provider(), catalog: catalog, project: project}
 	if len(s.catalog) == 0 {
 		return nil, &provision.Error{Thing: "cloud." + c.name, What: "the token has no catalog: it is not scoped to a project",
 			Hint: "give project_name (or project_id) in " + c.set.source, Class: provision.Final}
 	}
-	if err := s.pc.SetTokenAndAuthResult(r.auth); err != nil {
+	if err := s.pc.SetTokenAndAuthResult(r); err != nil {
 		return nil, &provision.Error{Thing: "cloud." + c.name, What: "the identity service gave no token", Class: provision.Final}
 	}
-	if c.set.auth.TokenID == "" {
+	if !c.set.identity.Once {
 		s.pc.ReauthFunc = func(ctx context.Context) error {
 			ctx, cancel := context.WithTimeout(ctx, loginTimeout)
 			defer cancel()
@@ -61,7 +52,7 @@ func (c *Cloud) login(ctx context.Context) (*session, error) {
 			if err != nil {
 				return err
 			}
-			return s.pc.SetTokenAndAuthResult(r.auth)
+			return s.pc.SetTokenAndAuthResult(r)
 		}
 	}
 	return s, nil
@@ -73,18 +64,13 @@ func (c *Cloud) provider() *gophercloud.ProviderClient {
 	return pc
 }
 
-type loginResult struct {
-	auth    gophercloud.AuthResult
-	catalog gophercloud.Result
-}
-
 // race asks the identity URLs in turn: the next one as soon as one fails, or beside it once it hangs. The
 // first token wins. Refused credentials end it: the others would say the same.
-func (c *Cloud) race(ctx context.Context) (loginResult, error) {
+func (c *Cloud) race(ctx context.Context) (gophercloud.AuthResult, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	type answer struct {
-		r    loginResult
+		r    gophercloud.AuthResult
 		code int
 		err  error
 	}
@@ -117,11 +103,11 @@ func (c *Cloud) race(ctx context.Context) (loginResult, error) {
 			}
 			switch {
 			case a.code == 400 || a.code == 401 || a.code == 403:
-				return loginResult{}, a.err
+				return nil, a.err
 			case next < len(c.set.urls):
 				begin()
 			case running == 0:
-				return loginResult{}, firstErr
+				return nil, firstErr
 			}
 		case <-late:
 			begin()
@@ -130,20 +116,19 @@ func (c *Cloud) race(ctx context.Context) (loginResult, error) {
 }
 
 // token asks one identity URL, again where the failure may pass: a token too many does no harm.
-func (c *Cloud) token(ctx context.Context, url string) (r loginResult, code int, err error) {
-	sc := &gophercloud.ServiceClient{ProviderClient: c.provider(), Endpoint: url, Type: "identity"}
+func (c *Cloud) token(ctx context.Context, url string) (r gophercloud.AuthResult, code int, err error) {
 	for try := 1; ; try++ {
-		r, err = c.tokenOnce(ctx, sc)
+		r, err = c.set.identity.Login(ctx, c.provider(), url)
 		if err == nil {
 			return r, 0, nil
 		}
 		code = status(err)
-		e := provision.AsError("cloud."+c.name, explain("keystone", http.MethodGet, "log in at "+url, err))
+		e := provision.AsError("cloud."+c.name, explain(c.set.identity.Name, http.MethodGet, "log in at "+url, err))
 		switch code {
 		case 401:
-			e.Hint = "check user, password, project and domain in " + c.set.source
+			e.Hint = "check " + c.set.identity.Check + " in " + c.set.source
 		case 404:
-			e.What, e.Said = "log in at "+url+": no identity service v3 is there", ""
+			e.What, e.Said = "log in at "+url+": no identity service "+c.set.identity.Version+" is there", ""
 		}
 		if e.Class == provision.Final || try == loginTries || len(c.set.urls) > 1 {
 			return r, code, e
@@ -152,27 +137,6 @@ func (c *Cloud) token(ctx context.Context, url string) (r loginResult, code int,
 			return r, code, e
 		}
 	}
-}
-
-func (c *Cloud) tokenOnce(ctx context.Context, sc *gophercloud.ServiceClient) (loginResult, error) {
-	opts := c.set.auth
-	if opts.TokenID != "" {
-		// A token that is scoped already is taken as it is: many may not be rescoped.
-		sc.SetToken(opts.TokenID)
-		r := tokens.Get(ctx, sc, opts.TokenID)
-		if r.Err != nil {
-			return loginResult{}, r.Err
-		}
-		if cat, err := r.ExtractServiceCatalog(); c.set.scope == nil || err == nil && len(cat.Entries) > 0 {
-			return loginResult{r, r.Result}, nil
-		}
-		sc.SetToken("")
-	}
-	r := tokens.Create(ctx, sc, &opts)
-	if r.Err != nil {
-		return loginResult{}, r.Err
-	}
-	return loginResult{r, r.Result}, nil
 }
 
 // endpoint finds a service's URL in a region; where the wanted interface has none, public will do.

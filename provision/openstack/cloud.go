@@ -27,6 +27,11 @@ type Options struct {
 	Log        *slog.Logger  // debug lines: method, path, status, time; nil: none
 	// RoundTripper is below rate, repeats and timeouts, in the place of the network; for an imitation in memory.
 	RoundTripper http.RoundTripper
+	// Identity is how to log in where that is not keystone's v3; the configuration is not read then.
+	Identity *Identity
+	// Legacy says that it is Rackspace's first cloud: nova without microversions, availability zones and server groups,
+	// networks that are two well-known ids, no security groups at boot and no quota of the network service.
+	Legacy bool
 	// Avoid names regions whose endpoints must not be called, whatever the catalog offers: the one being left.
 	Avoid []string
 }
@@ -36,6 +41,7 @@ type Cloud struct {
 	name   string
 	region string
 	avoid  []string
+	legacy bool
 	set    settings
 	tr     *transport
 
@@ -70,9 +76,13 @@ func New(name string, cfg provision.OpenStack, region string, o Options) (*Cloud
 	if err != nil {
 		return nil, provision.AsError("cloud."+name, err)
 	}
+	nets := map[string]string{}
+	if o.Legacy {
+		nets[publicNet], nets[serviceNet] = "public", "private"
+	}
 	return &Cloud{
-		name: name, region: region, avoid: o.Avoid, set: set, tr: tr,
-		watches: map[string]*watch{}, gone: map[string]bool{}, nets: map[string]string{}, groups: map[string]string{},
+		name: name, region: region, avoid: o.Avoid, legacy: o.Legacy, set: set, tr: tr,
+		watches: map[string]*watch{}, gone: map[string]bool{}, nets: nets, groups: map[string]string{},
 		made: map[string]made{}, lists: map[string]nameList{}, silence: map[string]silence{}, balancers: map[string]string{}, halves: map[string]time.Time{},
 	}, nil
 }
@@ -147,6 +157,11 @@ func (c *Cloud) DNS(ctx context.Context) (*gophercloud.ServiceClient, error) {
 // KeyManager gives a client for barbican, as DNS does for designate.
 func (c *Cloud) KeyManager(ctx context.Context) (*gophercloud.ServiceClient, error) {
 	return c.anywhere(ctx, "key-manager", "key manager", "v1/")
+}
+
+// CloudDNS gives a client for Rackspace's DNS service, which belongs to no region.
+func (c *Cloud) CloudDNS(ctx context.Context) (*gophercloud.ServiceClient, error) {
+	return c.anywhere(ctx, "rax:dns", "Cloud DNS", "")
 }
 
 // anywhere gives a client for a service that may be another region's.

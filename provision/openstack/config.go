@@ -18,9 +18,11 @@ type settings struct {
 	urls   []string
 	auth   gophercloud.AuthOptions
 	scope  *gophercloud.AuthScope // nil: what the credentials bring
-	iface  string
-	ca     []byte
-	cert   *tls.Certificate
+	// identity is how to log in with them.
+	identity Identity
+	iface    string
+	ca       []byte
+	cert     *tls.Certificate
 }
 
 // bare is the union of an entry of clouds.yaml, of OS_* variables and of a plan's block.
@@ -50,6 +52,9 @@ func envNames() (auth, top map[string]string) {
 }
 
 func configure(cfg provision.OpenStack, o Options) (settings, error) {
+	if o.Identity != nil {
+		return settings{source: o.Identity.Source, urls: o.Identity.URLs, identity: *o.Identity, iface: "public"}, nil
+	}
 	b, err := find(cfg, o)
 	if err != nil {
 		return settings{}, err
@@ -180,6 +185,7 @@ func (b bare) settings() (settings, error) {
 	if what := b.credentials(&s); what != "" {
 		return bad("", "%s", what)
 	}
+	s.identity = keystone(s.auth, s.scope != nil)
 	return s, nil
 }
 

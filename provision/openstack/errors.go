@@ -91,6 +91,8 @@ func explain(service, method, what string, err error) error {
 		reason = "too many requests"
 		if u.Actual == 429 || e.After > 0 {
 			e.Class = provision.Transient
+		} else if u.Actual == 413 { // Rackspace's clouds answer it to both: a rate names when it ends, a limit of the account does not
+			reason, e.Hint = "over the account's limit", "delete what is not needed, or have the limit raised"
 		}
 		if strings.Contains(low, "quota") {
 			reason = "over quota"

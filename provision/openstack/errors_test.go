@@ -5,6 +5,10 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/gophercloud/gophercloud/v2"
+
+	"github.com/dripstat/failover/provision"
 )
 
 func TestRetryAfter(t *testing.T) {
@@ -38,6 +42,27 @@ func TestRetryAfter(t *testing.T) {
 		got, ok := retryAfter(&http.Response{StatusCode: tt.status, Header: h}, now)
 		if got != tt.want || ok != tt.ok {
 			t.Errorf("%d %s: %s: %v %v", tt.status, tt.header, tt.value, got, ok)
+		}
+	}
+}
+
+// Rackspace's clouds answer 413 to both: what passes names its end, what does not has none.
+func TestBothKindsOf413(t *testing.T) {
+	for name, tt := range map[string]struct {
+		header http.Header
+		body   string
+		class  provision.Class
+		says   string
+	}{
+		"a rate":          {http.Header{"Retry-After": {"3"}}, `{"overLimit":{"code":413,"message":"OverLimit Retry...","retryAt":"2010-08-01T00:00:00Z"}}`, provision.Transient, "too many requests"},
+		"a rate, by date": {http.Header{"Reply-After": {"2126-03-01T03:00:09Z"}}, ``, provision.Transient, "too many requests"},
+		"a limit":         {nil, `{"overLimit":{"code":413,"message":"Quota exceeded for ram"}}`, provision.Final, "over quota"},
+		"a limit of DNS":  {nil, `{"message":"Your account is currently over the limit so your request could not be processed.","code":413,"details":"Limit of 500 records per domain has been reached."}`, provision.Final, "over the account's limit"},
+		"no wait":         {http.Header{"Retry-After": {"0"}}, ``, provision.Final, "over the account's limit"},
+	} {
+		err := explain("nova", http.MethodPost, "create server a", gophercloud.ErrUnexpectedResponseCode{Actual: 413, ResponseHeader: tt.header, Body: []byte(tt.body)})
+		if provision.ClassOf(err) != tt.class || !strings.Contains(err.Error(), tt.says) {
+			t.Errorf("%s: %v, class %v", name, err, provision.ClassOf(err))
 		}
 	}
 }

@@ -106,8 +106,12 @@ func (c *Cloud) Inventory(ctx context.Context, q Query) (provision.Inventory, er
 	})
 	r.compute(ctx, q)
 	r.images(ctx, q)
-	r.network(ctx, s.project)
-	r.balancing(ctx, q, s.project)
+	if c.legacy {
+		r.legacyNetworks(ctx)
+	} else {
+		r.network(ctx, s.project)
+		r.balancing(ctx, q, s.project)
+	}
 	r.wg.Wait()
 	r.inv.Unread = r.findings()
 	if err := ctx.Err(); errors.Is(err, context.Canceled) {
@@ -148,29 +152,31 @@ func (r *reader) compute(ctx context.Context, q Query) {
 		})
 		return func(i *provision.Inventory) { i.Flavors = list }, err
 	})
-	r.read(ctx, "zone", "availability zones", func(ctx context.Context) (func(*provision.Inventory), error) {
-		s, err := c.service(ctx, "compute")
-		if err != nil {
-			return nil, err
-		}
-		var got struct {
-			Zones []struct {
-				Name  string `json:"zoneName"`
-				State struct {
-					Available bool `json:"available"`
-				} `json:"zoneState"`
-			} `json:"availabilityZoneInfo"`
-		}
-		err = s.get(ctx, "list availability zones", s.url("os-availability-zone"), &got)
-		return func(i *provision.Inventory) {
-			i.Zones = []string{}
-			for _, z := range got.Zones {
-				if z.State.Available && z.Name != "internal" {
-					i.Zones = append(i.Zones, z.Name)
-				}
+	if !c.legacy {
+		r.read(ctx, "zone", "availability zones", func(ctx context.Context) (func(*provision.Inventory), error) {
+			s, err := c.service(ctx, "compute")
+			if err != nil {
+				return nil, err
 			}
-		}, err
-	})
+			var got struct {
+				Zones []struct {
+					Name  string `json:"zoneName"`
+					State struct {
+						Available bool `json:"available"`
+					} `json:"zoneState"`
+				} `json:"availabilityZoneInfo"`
+			}
+			err = s.get(ctx, "list availability zones", s.url("os-availability-zone"), &got)
+			return func(i *provision.Inventory) {
+				i.Zones = []string{}
+				for _, z := range got.Zones {
+					if z.State.Available && z.Name != "internal" {
+						i.Zones = append(i.Zones, z.Name)
+					}
+				}
+			}, err
+		})
+	}
 	r.read(ctx, "quota", "compute quotas", func(ctx context.Context) (func(*provision.Inventory), error) {
 		s, err := c.service(ctx, "compute")
 		if err != nil {
@@ -218,19 +224,21 @@ func (r *reader) compute(ctx context.Context, q Query) {
 			i.Quotas["keypairs used"] = provision.Quota{Used: len(names)} // folded in by usage
 		}, err
 	})
-	r.read(ctx, "quota", "server groups", func(ctx context.Context) (func(*provision.Inventory), error) {
-		list, err := c.listServerGroups(ctx)
-		names := map[string]bool{}
-		for _, g := range list {
-			names[g.Name] = true
-		}
-		return func(i *provision.Inventory) {
-			c.saw(ServerGroupCreate, r.at, names)
+	if !c.legacy {
+		r.read(ctx, "quota", "server groups", func(ctx context.Context) (func(*provision.Inventory), error) {
+			list, err := c.listServerGroups(ctx)
+			names := map[string]bool{}
 			for _, g := range list {
-				i.ServerGroups = append(i.ServerGroups, provision.NamedID{ID: g.ID, Name: g.Name})
+				names[g.Name] = true
 			}
-		}, err
-	})
+			return func(i *provision.Inventory) {
+				c.saw(ServerGroupCreate, r.at, names)
+				for _, g := range list {
+					i.ServerGroups = append(i.ServerGroups, provision.NamedID{ID: g.ID, Name: g.Name})
+				}
+			}, err
+		})
+	}
 	r.read(ctx, "server", "servers of this service", func(ctx context.Context) (func(*provision.Inventory), error) {
 		var list []server
 		err := c.hopeful(ctx, mvTags, func(s service, minor int) (err error) {
@@ -303,6 +311,9 @@ func listFlavors(ctx context.Context, s service) ([]provision.Flavor, error) {
 				Disk     int               `json:"disk"`
 				Disabled bool              `json:"OS-FLV-DISABLED:disabled"`
 				Extra    map[string]string `json:"extra_specs"`
+				Legacy   struct {
+					Class string `json:"class"`
+				} `json:"OS-FLV-WITH-EXT-SPECS:extra_specs"` // https://docs.rackspace.com/docs/cloud-servers/flavors
 			} `json:"flavors"`
 			Links []struct {
 				Rel string `json:"rel"`
@@ -312,7 +323,7 @@ func listFlavors(ctx context.Context, s service) ([]provision.Flavor, error) {
 			return nil, err
 		}
 		for _, f := range page.Flavors {
-			out = append(out, provision.Flavor{ID: f.ID, Name: f.Name, VCPUs: f.VCPUs, RAMMB: f.RAM, DiskGB: f.Disk, Disabled: f.Disabled, Arch: arch(f.Extra)})
+			out = append(out, provision.Flavor{ID: f.ID, Name: f.Name, VCPUs: f.VCPUs, RAMMB: f.RAM, DiskGB: f.Disk, Disabled: f.Disabled, Arch: arch(f.Extra), Class: f.Legacy.Class})
 		}
 		more := false
 		for _, l := range page.Links {

@@ -23,13 +23,14 @@ type image struct {
 	Size    int64  `json:"size"`
 	Arch    string `json:"architecture"`
 	HWArch  string `json:"hw_architecture"`
+	Classes string `json:"flavor_classes"`
 	Created string `json:"created_at"`
 }
 
 func (i image) noun() provision.Image {
 	at, _ := time.Parse(time.RFC3339, i.Created)
 	return provision.Image{ID: i.ID, Name: i.Name, Status: i.Status, MinDiskGB: i.MinDisk, MinRAMMB: i.MinRAM,
-		SizeBytes: i.Size, Architecture: first(i.Arch, i.HWArch), Created: at}
+		SizeBytes: i.Size, Architecture: first(i.Arch, i.HWArch), Classes: i.Classes, Created: at}
 }
 
 // images reads the candidates of each wish once, however many blocks have it. All patterns share one list.

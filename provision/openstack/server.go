@@ -73,6 +73,10 @@ func (c *Cloud) checkServer(ctx context.Context, a serverArgs) (provision.Status
 			st.Seen = "ACTIVE (no address yet)" + note
 			break
 		}
+		if state, seen := s.automation(); c.legacy && state != provision.Done {
+			st.State, st.Seen = state, "ACTIVE ("+seen+")"+note
+			break
+		}
 		st.State, st.Out, st.Again = provision.Done, out, 0
 	}
 	return st, nil
@@ -191,6 +195,9 @@ func (c *Cloud) describe(s server, a serverArgs) provision.Values {
 
 // order gives the names of the server's networks as the plan orders them, others after.
 func (c *Cloud) order(s server, ids []string) []string {
+	if c.legacy && len(ids) == 0 { // both are there: the world is behind the first
+		ids = []string{publicNet, serviceNet}
+	}
 	names := slices.Sorted(maps.Keys(s.Addresses))
 	c.mu.Lock()
 	defer c.mu.Unlock()

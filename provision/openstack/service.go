@@ -77,6 +77,9 @@ func (c *Cloud) service(ctx context.Context, kind string) (service, error) {
 
 // newest asks the compute API, once, for its newest microversion.
 func (c *Cloud) newest(ctx context.Context) (int, error) {
+	if c.legacy {
+		return mvBase, nil
+	}
 	return c.minor.get(ctx, func(ctx context.Context) (int, error) {
 		s, err := c.service(ctx, "compute")
 		if err != nil {
@@ -135,6 +138,9 @@ func (c *Cloud) hopeful(ctx context.Context, want int, read func(s service, mino
 	}
 	if n, ok := c.minor.known(); ok {
 		want = min(want, n)
+	}
+	if c.legacy {
+		want = mvBase
 	}
 	if err = read(s.at(want), want); !errors.Is(err, errVersion) {
 		return err

@@ -14,6 +14,7 @@ import (
 	"net/http/httptrace"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -269,8 +270,7 @@ func (t *transport) once(h *host, req *http.Request, read bool) (*http.Response,
 
 // isLogin tells the request for a token, which changes nothing.
 func isLogin(req *http.Request) bool {
-	p := req.URL.Path
-	return len(p) >= len("/auth/tokens") && p[len(p)-len("/auth/tokens"):] == "/auth/tokens"
+	return strings.HasSuffix(req.URL.Path, "/auth/tokens") || strings.HasSuffix(req.URL.Path, "/v2.0/tokens")
 }
 
 func closeBody(req *http.Request) {

@@ -14,6 +14,9 @@ import (
 // The plan's certificates and servers are decoded by then.
 func (d *decoder) balancer(x *block, p provision.Plan) provision.Balancer {
 	b := d.oneBalancer(x, p, "")
+	if c, _ := p.Cloud(b.Cloud); c.Rackspace != nil {
+		d.errorf(x.where("cloud"), "let TLS end on the servers: certificate = certificate.NAME in the server block", "%s stands in cloud.%s, and Rackspace's first cloud has no load balancer that failover speaks to", x.what, b.Cloud)
+	}
 	if len(x.label) > 40 {
 		d.errorf(x.at, "40 characters at most", "the name of %s is too long", x.what)
 	}

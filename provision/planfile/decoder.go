@@ -66,9 +66,11 @@ func shapes(kind string) shape {
 	case "store.etcd":
 		return shape{"endpoints! ca cert key username password prefix", ""}
 	case "cloud":
-		return shape{"", "openstack"}
+		return shape{"", "openstack rackspace"}
 	case "cloud.openstack":
 		return shape{"cloud auth_url ca_cert username password project domain application_credential_id application_credential_secret interface", ""}
+	case "cloud.rackspace":
+		return shape{"username api_key password account auth_url", ""}
 	case "secrets":
 		return shape{"", "age exec file env sops vault barbican acme"}
 	case "secrets.age":
@@ -124,8 +126,8 @@ func shapes(kind string) shape {
 	case "load_balancer.health", "load_balancer.region.health":
 		return shape{"path status interval timeout rise fall", ""}
 	case "dns":
-		return shape{"zone! name_servers resolvers within", "designate rfc2136 route53 record+"}
-	case "dns.designate":
+		return shape{"zone! name_servers resolvers within", "designate clouddns rfc2136 route53 record+"}
+	case "dns.designate", "dns.clouddns":
 		return shape{"cloud!", ""}
 	case "dns.rfc2136":
 		return shape{"server! key! secret! algorithm", ""}
@@ -146,6 +148,8 @@ func example(kind, name string) string {
 		return `service = "dripstat"`
 	case "server.cloud", "load_balancer.cloud", "dns.designate.cloud", "secrets.barbican.cloud":
 		return "cloud = cloud.main"
+	case "dns.clouddns.cloud":
+		return "cloud = cloud.rax"
 	case "server.image":
 		return `image = "debian-12"`
 	case "server.flavor":

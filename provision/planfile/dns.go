@@ -10,7 +10,7 @@ import (
 	"github.com/dripstat/failover/provision"
 )
 
-func (d *decoder) zone(x *block) provision.Zone {
+func (d *decoder) zone(x *block, p provision.Plan) provision.Zone {
 	z := provision.Zone{
 		Name: x.label, Pos: pos(x.at), Zone: strings.ToLower(strings.TrimSuffix(x.need("zone"), ".")),
 		NameServers: x.texts("name_servers"), Resolvers: x.texts("resolvers"),
@@ -34,6 +34,11 @@ func (d *decoder) zone(x *block) provision.Zone {
 		given++
 		z.Provider.Designate = &provision.Designate{Cloud: b.ref("cloud", "cloud")}
 	}
+	if b := x.only("clouddns"); b != nil {
+		given++
+		z.Provider.CloudDNS = &provision.CloudDNS{Cloud: b.ref("cloud", "cloud")}
+	}
+	d.keeper(x, z.Provider, p)
 	if b := x.only("rfc2136"); b != nil {
 		given++
 		z.Provider.RFC2136 = d.rfc2136(b)
@@ -43,7 +48,7 @@ func (d *decoder) zone(x *block) provision.Zone {
 		z.Provider.Route53 = &provision.Route53{ZoneID: b.text("zone_id", ""), Profile: b.text("profile", "")}
 	}
 	if given != 1 {
-		d.errorf(x.at, "a dns block has exactly one of designate { ... }, rfc2136 { ... } and route53 { ... }",
+		d.errorf(x.at, "a dns block has exactly one of designate { ... }, clouddns { ... }, rfc2136 { ... } and route53 { ... }",
 			"%s %s who keeps the zone", x.what, map[bool]string{true: "does not say", false: "says more than once"}[given == 0])
 	}
 	for _, r := range x.blocks["record"] {
@@ -75,7 +80,7 @@ func (d *decoder) rfc2136(b *block) *provision.RFC2136 {
 func (d *decoder) record(x *block, z provision.Zone) provision.Record {
 	r := provision.Record{
 		Name: x.label, Pos: pos(x.at), Host: strings.ToLower(x.text("name", x.label)), Type: strings.ToUpper(x.text("type", "")),
-		TTL: x.time("ttl", time.Minute, time.Second, time.Second, day), Values: x.texts("values"), Unproven: x.flag("unproven"),
+		TTL: x.time("ttl", max(time.Minute, z.Provider.LeastTTL()), time.Second, time.Second, day), Values: x.texts("values"), Unproven: x.flag("unproven"),
 	}
 	if x.has("name") && strings.EqualFold(r.Host, Placeholder) {
 		r.Host = Placeholder
@@ -96,6 +101,9 @@ func (d *decoder) record(x *block, z provision.Zone) provision.Record {
 		case !dnsName(h):
 			d.errorf(x.where("name"), `name = "www", or name = "@" for the zone itself`, "the name of %s, %s, is not one that a zone can hold", x.what, x.show("name", h))
 		}
+	}
+	if least := z.Provider.LeastTTL(); x.has("ttl") && r.TTL < least && !d.failedAt(x.where("ttl")) {
+		x.wrong("ttl", fmt.Sprintf("ttl = %d", int(least/time.Second)), "is %d s; %s takes %d s at least", int(r.TTL/time.Second), z.Provider.Kind(), int(least/time.Second))
 	}
 	if r.TTL%time.Second != 0 {
 		x.wrong("ttl", "", "must be whole seconds")

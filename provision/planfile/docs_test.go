@@ -49,9 +49,9 @@ func TestExamplesOfTheDocs(t *testing.T) {
 	if err != nil || len(pages) < 4 {
 		t.Fatalf("%d pages on backends, %v", len(pages), err)
 	}
-	for _, page := range append(pages, language, "../../docs/templates.md") {
+	for _, page := range append(pages, language, "../../docs/templates.md", "../../docs/rackspace.md") {
 		texts, lines := examples(t, page, "hcl")
-		if len(texts) < 3 && !strings.Contains(page, "secrets") || len(texts) < 1 {
+		if len(texts) < 3 && !strings.Contains(page, "secrets") && !strings.Contains(page, "rackspace") || len(texts) < 1 {
 			t.Fatalf("%s has %d examples", page, len(texts))
 		}
 		for i, text := range texts {

@@ -25,8 +25,8 @@ func FuzzParse(f *testing.F) {
 		}
 		f.Add(b, strings.HasSuffix(p, ".json"), false)
 	}
-	f.Add(templates.Starter("shop"), false, true)
-	f.Add(templates.SandboxPlan(), false, true)
+	f.Add(templates.Starter("openstack", "shop"), false, true)
+	f.Add(templates.SandboxPlan("openstack"), false, true)
 	f.Fuzz(func(t *testing.T, src []byte, asJSON, offline bool) {
 		name := "failover.hcl"
 		if asJSON {

@@ -64,6 +64,7 @@ func (d *decoder) plan(names []string, bodies []hcl.Body) provision.Plan {
 		p.Secrets = append(p.Secrets, d.secretStore(x))
 	}
 	d.seals(top, p)
+	d.keyManagers(top, p)
 	for _, x := range top.blocks["certificate"] {
 		p.Certificates = append(p.Certificates, d.certificate(x, p))
 	}
@@ -76,7 +77,7 @@ func (d *decoder) plan(names []string, bodies []hcl.Body) provision.Plan {
 	d.letIn(&p)
 	d.plainMembers(p)
 	for _, x := range top.blocks["dns"] {
-		p.Zones = append(p.Zones, d.zone(x))
+		p.Zones = append(p.Zones, d.zone(x, p))
 	}
 	for _, x := range top.blocks["step"] {
 		p.Hooks = append(p.Hooks, d.step(x))
@@ -232,9 +233,16 @@ func typed(text string, def cty.Value) (cty.Value, error) {
 
 func (d *decoder) cloud(x *block) provision.Cloud {
 	c := provision.Cloud{Name: x.label, Pos: pos(x.at)}
-	o := x.only("openstack")
+	o, r := x.only("openstack"), x.only("rackspace")
+	switch {
+	case o != nil && r != nil:
+		d.errorf(r.at, "keep one of them; two clouds are two blocks", "%s says more than once how to reach it", x.what)
+	case r != nil:
+		c.Rackspace = d.rackspace(r)
+	case o == nil:
+		d.errorf(x.at, `add: openstack { cloud = "..." } with the name of an entry of clouds.yaml, openstack {} for the OS_* variables, or rackspace {} for RAX_USERNAME and RAX_API_KEY`, "%s does not say how to reach it", x.what)
+	}
 	if o == nil {
-		d.errorf(x.at, `add: openstack { cloud = "..." } with the name of an entry of clouds.yaml, or openstack {} for the OS_* variables`, "%s does not say how to reach it", x.what)
 		return c
 	}
 	c.OpenStack = &provision.OpenStack{

@@ -234,21 +234,31 @@ server "a" {
 }
 
 func TestBuiltInPlansLoad(t *testing.T) {
-	if _, err := Parse(map[string][]byte{"failover.hcl": templates.Starter("my-shop")}, t.TempDir(), Options{Env: noEnv, Offline: true}); err != nil {
+	if _, err := Parse(map[string][]byte{"failover.hcl": templates.Starter("openstack", "my-shop")}, t.TempDir(), Options{Env: noEnv, Offline: true}); err != nil {
 		t.Error(shown(err, false, 100))
 	}
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "ca.pem"), caPEM(t), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	p, err := Parse(map[string][]byte{"sandbox.hcl": templates.SandboxPlan()}, dir, Options{Env: noEnv})
+	p, err := Parse(map[string][]byte{"sandbox.hcl": templates.SandboxPlan("openstack")}, dir, Options{Env: noEnv})
 	if err != nil {
 		t.Fatal(shown(err, false, 100))
 	}
 	if p.Servers[0].Count != 2 || p.Certificates[0].CA == "" || p.Zones[0].Records[0].TTL != time.Minute {
 		t.Errorf("%+v", p)
 	}
-	for name, b := range map[string][]byte{"starter": templates.Starter("shop"), "sandbox": templates.SandboxPlan()} {
+	if _, err := Parse(map[string][]byte{"failover.hcl": templates.Starter("rackspace", "my-shop")}, t.TempDir(), Options{Env: noEnv, Offline: true}); err != nil {
+		t.Error(shown(err, false, 100))
+	}
+	if p, err = Parse(map[string][]byte{"sandbox.hcl": templates.SandboxPlan("rackspace")}, dir, Options{Env: noEnv}); err != nil {
+		t.Fatal(shown(err, false, 100))
+	}
+	if s := p.Servers[0]; p.Clouds[0].Rackspace == nil || s.Open != nil || !s.ConfigDrive || s.SSH.User != "root" || p.Zones[0].Provider.CloudDNS == nil {
+		t.Errorf("%+v", p)
+	}
+	for name, b := range map[string][]byte{"starter": templates.Starter("openstack", "shop"), "sandbox": templates.SandboxPlan("openstack"),
+		"starter of Rackspace": templates.Starter("rackspace", "shop"), "sandbox of Rackspace": templates.SandboxPlan("rackspace")} {
 		f, err := Format(name+".hcl", b)
 		if err != nil || !bytes.Equal(f, b) {
 			t.Errorf("%s is not laid out as failover fmt does: %v\n%s", name, err, cmp.Diff(string(b), string(f)))

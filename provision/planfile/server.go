@@ -96,6 +96,7 @@ func (d *decoder) oneServer(x *block, p provision.Plan) provision.Server {
 		s.Ready = d.ready(b, c.Names, s.Certificate, 0)
 	}
 	s.Open = x.open(s)
+	d.firstCloud(x, &s, p)
 	d.userData(x, &s, p)
 	return s
 }

@@ -148,10 +148,30 @@ func unfit(f provision.Flavor, i provision.Image, v provision.Volume) string {
 		return fmt.Sprintf("the volume of %d GB is too small for image %s, which needs %d", v.SizeGB, i.Name, i.MinDiskGB)
 	case f.RAMMB < i.MinRAMMB:
 		return fmt.Sprintf("flavor %s has %d MiB of memory, image %s needs %d", f.Name, f.RAMMB, i.Name, i.MinRAMMB)
+	case f.Class != "" && !admits(i.Classes, f.Class):
+		return fmt.Sprintf("flavor %s is of the class %s, and image %s says that it runs on %s (its flavor_classes)", f.Name, f.Class, i.Name, i.Classes)
 	case f.Arch != "" && i.Architecture != "" && f.Arch != i.Architecture:
 		return fmt.Sprintf("flavor %s is %s, image %s is %s", f.Name, f.Arch, i.Name, i.Architecture)
 	}
 	return ""
+}
+
+// admits reads flavor_classes: words by comma, * is every class, a ! before one takes it out, wherever it stands.
+// https://docs.rackspace.com/docs/cloud-servers/flavors
+func admits(classes, class string) bool {
+	if strings.TrimSpace(classes) == "" {
+		return true
+	}
+	in := false
+	for w := range strings.SplitSeq(classes, ",") {
+		switch strings.TrimSpace(w) {
+		case "!" + class:
+			return false
+		case "*", class:
+			in = true
+		}
+	}
+	return in
 }
 
 func (j *judgement) networks(s provision.Server, inv provision.Inventory, thing string) ([]provision.Network, *provision.Network) {

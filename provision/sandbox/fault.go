@@ -41,6 +41,10 @@ func Faults() []FaultHelp {
 		{"wrong-host-key[=N]", "the first N servers (1) print another host key on the console than their sshd presents"},
 		{"key-mismatch[=N]", "the same as wrong-host-key"},
 		{"dns-pending[=DURATION]", "a record set stays PENDING, the name server keeps the old answer (for good)"},
+		{"dns-job-slow=DURATION", "Rackspace: jobs of Cloud DNS take DURATION"},
+		{"dns-job-error[=N]", "Rackspace: the first N jobs of Cloud DNS (1) end in ERROR, and change nothing"},
+		{"dns-delete-half[=N]", "Rackspace: the first N deletions of several records (1) delete one of them and end in ERROR"},
+		{"empty-body=N", "Rackspace: every N-th reading request to Cloud DNS is answered 200 without a body"},
 		{"dns-lag=DURATION", "the name server answers with a change only DURATION after it was made"},
 		{"region-dark[=REGION[:refuse|:hang]]", "no API and no server of REGION (the first) answers"},
 		{"balancer-error[=N]", "the first N load balancers (1) end in ERROR"},
@@ -100,16 +104,16 @@ func (f Fault) state() (*faultState, error) {
 		} else {
 			st.n, st.word = -1, f.Arg
 		}
-	case "boot-error", "reply-lost", "wrong-host-key", "balancer-error", "balancer-half", "balancer-stuck", "balancer-busy", "balancer-reply-lost", "store-reply-lost":
+	case "boot-error", "reply-lost", "wrong-host-key", "dns-job-error", "dns-delete-half", "balancer-error", "balancer-half", "balancer-stuck", "balancer-busy", "balancer-reply-lost", "store-reply-lost":
 		count(1)
 	case "key-mismatch":
 		st.Name = "wrong-host-key"
 		count(1)
 	case "rate-limit":
 		count(5)
-	case "api-500":
+	case "api-500", "empty-body":
 		if f.Arg == "" {
-			err = errors.New("say every how many: api-500=4")
+			err = fmt.Errorf("say every how many: %s=4", f.Name)
 		}
 		count(1)
 	case "slow-boot":
@@ -122,7 +126,7 @@ func (f Fault) state() (*faultState, error) {
 				err = errors.New("want a number of at least 1 after the colon")
 			}
 		}
-	case "dns-lag", "balancer-slow":
+	case "dns-lag", "balancer-slow", "dns-job-slow":
 		dur(true)
 	case "dns-pending":
 		dur(false)
@@ -204,11 +208,22 @@ func (c *Cloud) every(name string) bool {
 
 func (k *call) faulty() (int, any) {
 	if k.c.every("rate-limit") {
+		if k.s.name == "clouddns" {
+			return k.dnsLimited()
+		}
 		k.header.Set("Retry-After", "1")
+		if k.c.opts.Rackspace != nil { // https://docs.rackspace.com/docs/cloud-servers/general-api-info/limits: a date, and 413
+			at := k.now.Add(time.Second).UTC()
+			k.header.Set("Retry-After", at.Format(time.RFC3339))
+			return 413, obj{"overLimit": obj{"code": 413, "message": "OverLimit Retry...", "details": "Error Details...", "retryAt": at.Format(time.RFC3339)}}
+		}
 		if k.s.name == "nova" {
 			return 429, obj{"overLimit": obj{"code": 429, "message": "This request was rate-limited.", "retryAfter": "1"}}
 		}
 		return k.err(429, "Too Many Requests")
+	}
+	if k.s.name == "clouddns" && k.Method == "GET" && k.c.every("empty-body") {
+		return 200, nil
 	}
 	if (k.Method == "GET" || k.Method == "HEAD") && k.c.every("api-500") {
 		return k.err(500, "Unexpected API Error. Please report this at http://bugs.launchpad.net/nova/ and attach the Nova API log if possible.\n<class 'oslo_db.exception.DBConnectionError'>")

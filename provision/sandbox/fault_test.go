@@ -21,9 +21,9 @@ func TestParseFault(t *testing.T) {
 		name, _, _ := strings.Cut(strings.ReplaceAll(h.Name, "[", "="), "=")
 		s := name
 		switch name {
-		case "slow-boot", "dns-lag", "balancer-slow":
+		case "slow-boot", "dns-lag", "balancer-slow", "dns-job-slow":
 			s += "=2s"
-		case "api-500":
+		case "api-500", "empty-body":
 			s += "=4"
 		}
 		f, err := ParseFault(s)

@@ -55,7 +55,7 @@ func (k *call) imageView(im *image) obj {
 	sum := sha512.Sum512([]byte(im.id))
 	distro, version, _ := strings.Cut(im.Name, "-")
 	at := stamp(im.Created)
-	return obj{
+	o := obj{
 		"id": im.id, "name": im.Name, "status": "active", "visibility": "public", "protected": false,
 		"os_hidden": false, "container_format": "bare", "disk_format": "qcow2", "size": 512 << 20,
 		"virtual_size": 2 << 30, "min_disk": im.MinDiskGB, "min_ram": im.MinRAMMB, "owner": k.c.project,
@@ -64,6 +64,10 @@ func (k *call) imageView(im *image) obj {
 		"os_admin_user": im.DefaultUser, "tags": []string{}, "created_at": at, "updated_at": at,
 		"self": "/v2/images/" + im.id, "file": "/v2/images/" + im.id + "/file", "schema": "/v2/schemas/image",
 	}
+	if im.Classes != "" {
+		o["flavor_classes"] = im.Classes
+	}
+	return o
 }
 
 // imageList knows the filters id, name (exact, or in:a,b), status, visibility,

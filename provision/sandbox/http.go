@@ -301,7 +301,7 @@ func (k *call) route() (int, any) {
 				return k.unauthorized()
 			}
 		}
-		if k.s.name == "nova" {
+		if k.s.name == "nova" && k.c.opts.Rackspace == nil {
 			if status, val := k.microversion(); status != 0 {
 				return status, val
 			}
@@ -309,7 +309,7 @@ func (k *call) route() (int, any) {
 		return rt.do(k)
 	}
 	// A real service asks for a token before it says that a path is unknown.
-	if t := k.c.tokens[k.Header.Get("X-Auth-Token")]; k.s.name != "keystone" && (t == nil || !k.now.Before(t.expires)) {
+	if t := k.c.tokens[k.Header.Get("X-Auth-Token")]; k.s.name != "keystone" && k.s.name != "identity" && (t == nil || !k.now.Before(t.expires)) {
 		return k.unauthorized()
 	}
 	if len(methods) > 0 {

@@ -97,7 +97,11 @@ func (c *Cloud) projectView() obj {
 // It never changes once the services have addresses.
 func (c *Cloud) catalog() json.RawMessage {
 	if c.written == nil {
-		c.written, _ = json.Marshal(c.entries())
+		entries := c.entries
+		if c.opts.Rackspace != nil {
+			entries = c.rackspaceEntries
+		}
+		c.written, _ = json.Marshal(entries())
 	}
 	return c.written
 }

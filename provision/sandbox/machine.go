@@ -105,6 +105,9 @@ func (m *machine) wake() {
 	if m.hostKeys == nil {
 		m.hostKeys = newHostKeys()
 	}
+	if m.liar && m.c.opts.Rackspace != nil { // there is no console to lie on: it is another machine than the one that was asked for
+		m.hostKeys = newHostKeys()
+	}
 	shown := m.hostKeys
 	if m.liar {
 		shown = newHostKeys()

@@ -144,7 +144,7 @@ func (c *Cloud) seed() error {
 	for i, name := range c.opts.Regions {
 		r := &region{name: name, index: i}
 		c.regions[name] = r
-		for n, im := range slices.Concat(defaultImages, c.opts.Images) {
+		for n, im := range slices.Concat(c.opts.images(), c.opts.Images) {
 			if im.Arch == "" {
 				im.Arch = "x86_64"
 			}
@@ -156,8 +156,12 @@ func (c *Cloud) seed() error {
 			}
 			r.images = append(r.images, &image{Image: im, id: uuid()})
 		}
-		for _, f := range slices.Concat(defaultFlavors, c.opts.Flavors) {
-			r.flavors = append(r.flavors, &flavor{Flavor: f, id: uuid()})
+		for _, f := range slices.Concat(c.opts.flavors(), c.opts.Flavors) {
+			id := f.ID
+			if id == "" {
+				id = uuid()
+			}
+			r.flavors = append(r.flavors, &flavor{Flavor: f, id: id})
 		}
 		for n, net := range append([]string{"public", "private"}, c.opts.Networks...) {
 			if n >= 8 {
@@ -192,15 +196,36 @@ func (c *Cloud) seed() error {
 	return nil
 }
 
-// Builtin gives the names of the images, flavors and networks that every region has, whatever Options add.
-func Builtin() (images, flavors, networks []string) {
-	for _, i := range defaultImages {
+// Builtin gives the names of the images, flavors and networks that every region has, whatever these options add.
+func (o Options) Builtin() (images, flavors, networks []string) {
+	for _, i := range o.images() {
 		images = append(images, i.Name)
 	}
-	for _, f := range defaultFlavors {
+	for _, f := range o.flavors() {
 		flavors = append(flavors, f.Name)
+		if f.ID != "" {
+			flavors = append(flavors, f.ID)
+		}
 	}
-	return images, flavors, []string{"public", "private"}
+	networks = []string{"public", "private"}
+	if o.Rackspace != nil {
+		networks = append(networks, "PublicNet", "ServiceNet")
+	}
+	return images, flavors, networks
+}
+
+func (o Options) images() []Image {
+	if o.Rackspace != nil {
+		return slices.Concat(defaultImages, rackspaceImages)
+	}
+	return defaultImages
+}
+
+func (o Options) flavors() []Flavor {
+	if o.Rackspace != nil {
+		return rackspaceFlavors
+	}
+	return defaultFlavors
 }
 
 var defaultImages = []Image{
@@ -212,15 +237,15 @@ var defaultImages = []Image{
 }
 
 var defaultFlavors = []Flavor{
-	{"m1.small", 1, 2 << 10, 20},
-	{"m1.medium", 2, 4 << 10, 40},
-	{"m1.large", 4, 8 << 10, 80},
-	{"m1.xlarge", 8, 16 << 10, 160},
-	{"m1.2xlarge", 8, 32 << 10, 160},
-	{"m1.4xlarge", 16, 64 << 10, 160},
-	{"m1.8xlarge", 32, 128 << 10, 160},
-	{"m1.16xlarge", 64, 256 << 10, 160},
-	{"v1.4xlarge", 16, 64 << 10, 0},
+	{Name: "m1.small", VCPUs: 1, RAMMB: 2 << 10, DiskGB: 20},
+	{Name: "m1.medium", VCPUs: 2, RAMMB: 4 << 10, DiskGB: 40},
+	{Name: "m1.large", VCPUs: 4, RAMMB: 8 << 10, DiskGB: 80},
+	{Name: "m1.xlarge", VCPUs: 8, RAMMB: 16 << 10, DiskGB: 160},
+	{Name: "m1.2xlarge", VCPUs: 8, RAMMB: 32 << 10, DiskGB: 160},
+	{Name: "m1.4xlarge", VCPUs: 16, RAMMB: 64 << 10, DiskGB: 160},
+	{Name: "m1.8xlarge", VCPUs: 32, RAMMB: 128 << 10, DiskGB: 160},
+	{Name: "m1.16xlarge", VCPUs: 64, RAMMB: 256 << 10, DiskGB: 160},
+	{Name: "v1.4xlarge", VCPUs: 16, RAMMB: 64 << 10, DiskGB: 0},
 }
 
 // freeIP is the next address of a network that no port and no floating IP has.

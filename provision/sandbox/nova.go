@@ -141,6 +141,9 @@ func (k *call) flavorView(f *flavor, detail bool) obj {
 	if k.micro >= 61 {
 		o["extra_specs"] = obj{}
 	}
+	if f.Class != "" {
+		o["OS-FLV-WITH-EXT-SPECS:extra_specs"] = obj{"class": f.Class, "policy_class": f.Class + "_flavor", "disk_io_index": "40", "number_of_data_disks": "0"}
+	}
 	return o
 }
 

@@ -70,6 +70,9 @@ func serverCreate(k *call) (int, any) {
 		return k.malformed()
 	}
 	for f := range fields.Server {
+		if k.c.opts.Rackspace != nil && f == "personality" { // files to write; they are not written
+			continue
+		}
 		if since := createFields[f]; since == 0 || k.micro < since {
 			return k.err(400, "Invalid input for field/attribute server. Additional properties are not allowed ('%s' was unexpected)", f)
 		}
@@ -290,6 +293,9 @@ func (k *call) networks(raw json.RawMessage) (nets []novaNet, status int, val an
 	if len(raw) > 0 && json.Unmarshal(raw, &nets) != nil {
 		status, val = k.malformed()
 		return
+	}
+	if c.opts.Rackspace != nil {
+		nets = c.legacyNets(k.region, nets)
 	}
 	if len(nets) == 0 {
 		// Without a choice nova takes the only network there is; here are always two.

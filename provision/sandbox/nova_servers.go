@@ -53,6 +53,7 @@ func (k *call) serverView(s *server) obj {
 	if meta == nil {
 		meta = map[string]string{}
 	}
+	meta = k.automation(s, st, meta)
 	groups := []obj{}
 	for _, g := range s.secgroups {
 		groups = append(groups, obj{"name": g})

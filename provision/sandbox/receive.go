@@ -16,7 +16,7 @@ import (
 	"software.sslmate.com/src/go-pkcs12"
 )
 
-// ReceiveScript is one of two scripts that the servers' sh knows: it puts what comes on stdin into place, whole or
+// ReceiveScript is one of three scripts that the servers' sh knows: it puts what comes on stdin into place, whole or
 // not at all, as one file or as a folder whose files change together. Its arguments are
 // PATH OWNER MODE UMASK AS, after a name for $0, and NAME SIZE SHA256 for each file.
 //
@@ -26,6 +26,7 @@ import (
 //	id -u
 //	sh -c ReceiveScript sh PATH OWNER MODE UMASK AS (NAME SIZE SHA256)...
 //	sh -c ReplaceKeyScript sh KEY OLD...
+//	sh -c RotateKeyScript sh PUBLIC
 //	sha256sum PATH...
 //	cat PATH...
 //	test -e PATH
@@ -65,7 +66,7 @@ for old in "$d/.$n.failover-"*; do
   if [ "$old" != "$t" ] || [ "$as" = - ]; then rm -rf "$old"; fi
 done`
 
-// ReplaceKeyScript is the other one: it adds its first argument to the login user's authorized keys and takes out lines that hold
+// ReplaceKeyScript is another one: it adds its first argument to the login user's authorized keys and takes out lines that hold
 // one of the others.
 const ReplaceKeyScript = `set -eu
 f=$HOME/.ssh/authorized_keys new=$1; shift

@@ -44,7 +44,7 @@ func (c *Cloud) MostConnections() int {
 }
 
 func (l *requestLog) begin(s *service, r *http.Request, body []byte) int {
-	if s.name == "keystone" {
+	if s.name == "keystone" || s.name == "identity" {
 		body = nil
 	}
 	l.mu.Lock()
@@ -68,12 +68,12 @@ func (c *Cloud) Requests() []Request {
 }
 
 // Writes counts the requests that meant to change something: all but GET and
-// HEAD, but POST /v3/auth/tokens, for a token is not a change, and but the action
+// HEAD, but POST of tokens, for a token is not a change, and but the action
 // that reads a console, which nova wants as a POST.
 func (c *Cloud) Writes() int {
 	n := 0
 	for _, r := range c.Requests() {
-		token := r.Service == "keystone" && strings.TrimSuffix(r.Path, "/") == "/v3/auth/tokens"
+		token := r.Service == "keystone" && strings.TrimSuffix(r.Path, "/") == "/v3/auth/tokens" || r.Service == "identity"
 		console := strings.HasSuffix(r.Path, "/action") && bytes.Contains(r.Body, []byte(`"os-getConsoleOutput"`))
 		if r.Method != "GET" && r.Method != "HEAD" && !token && !console {
 			n++

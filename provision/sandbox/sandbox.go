@@ -87,6 +87,9 @@ type Options struct {
 	// keep the clock from moving.
 	InMemory bool
 
+	// Rackspace makes it that company's first cloud.
+	Rackspace *Rackspace
+
 	single bool // for tests: behave as where only 127.0.0.1 exists
 	// TLS lets the APIs speak HTTPS, HTTP/2 too, as public clouds do; clients need CACert. Not with InMemory.
 	TLS bool
@@ -113,6 +116,7 @@ type Image struct {
 	MinRAMMB    int
 	Arch        string
 	DefaultUser string
+	Classes     string    // Rackspace's flavor_classes: which classes of flavors it may run on, as in "*,!onmetal"
 	Created     time.Time // default: the day before the sandbox started
 }
 
@@ -122,6 +126,8 @@ type Flavor struct {
 	VCPUs  int
 	RAMMB  int
 	DiskGB int
+	ID     string // default: a new one
+	Class  string // Rackspace's, as in general1
 }
 
 // Quota holds the limits of the one project. A zero field takes the default,
@@ -172,6 +178,11 @@ func (o *Options) defaults() {
 	orDur(&o.DNSDelay, 300*time.Millisecond)
 	orDur(&o.TokenTTL, time.Hour)
 	q := &o.Quota
+	if o.Rackspace != nil { // https://docs.rackspace.com/docs/cloud-servers/general-api-info/limits: what an account begins with
+		orInt(&q.Instances, 100)
+		orInt(&q.Cores, -1)
+		orInt(&q.RAMMB, 128<<10)
+	}
 	orInt(&q.Instances, 500)
 	orInt(&q.Cores, 4000)
 	orInt(&q.RAMMB, 16<<20)
@@ -199,6 +210,8 @@ type Cloud struct {
 	appCred  struct{ id, name, secret string }
 	project  string // keystone's id of the one project
 	user     string // keystone's id of the one user
+	account  string // Rackspace's number of the one account
+	apiKey   string
 	tsig     struct{ name, secret string }
 
 	ctx    context.Context // ends at Close: what hangs, sleeps or serves stops with it
@@ -237,6 +250,9 @@ func Start(ctx context.Context, o Options) (*Cloud, error) {
 		project: hexID(), user: hexID(),
 		byHost: map[string]*service{}, faults: map[string]*faultState{}, light: make(chan struct{}),
 	}
+	if o.Rackspace != nil {
+		c.account, c.apiKey = "123456", secret()
+	}
 	c.appCred.id, c.appCred.name, c.appCred.secret = hexID(), "failover", secret()
 	c.tsig.name, c.tsig.secret = "failover.", tsigSecret()
 	c.ctx, c.cancel = context.WithCancel(context.Background())
@@ -267,7 +283,11 @@ func (c *Cloud) listen() error {
 		c.newService("designate", "", designateRoutes, designateError),
 	}
 	c.services = shared
-	for _, r := range c.opts.Regions {
+	regions := c.opts.Regions
+	if c.opts.Rackspace != nil {
+		c.services, regions = c.rackspaceServices(), nil
+	}
+	for _, r := range regions {
 		c.services = append(c.services,
 			c.newService("nova", r, novaRoutes, novaError),
 			c.newService("glance", r, glanceRoutes, glanceError),

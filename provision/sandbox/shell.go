@@ -90,6 +90,8 @@ func (m *machine) run(user, line string, stdin io.Reader, stdout, stderr io.Writ
 		return m.receive(user, w[4:], stdin, fail)
 	case len(w) > 4 && slices.Equal(w[:3], []string{"sh", "-c", ReplaceKeyScript}):
 		return m.replaceKeys(user, w[4:], fail)
+	case len(w) == 5 && slices.Equal(w[:3], []string{"sh", "-c", RotateKeyScript}):
+		return m.rotateKey(user, w[4], stdin, fail)
 	case len(w) > 1 && (w[0] == "sha256sum" || w[0] == "cat"):
 		for _, name := range w[1:] {
 			m.mu.Lock()

@@ -30,11 +30,6 @@ func (m *machine) serveSSH(l net.Listener) {
 			return nil, errors.New("not authorized")
 		},
 	}
-	m.mu.Lock()
-	for _, k := range m.hostKeys {
-		cfg.AddHostKey(k)
-	}
-	m.mu.Unlock()
 	for {
 		conn, err := l.Accept()
 		if err != nil {
@@ -47,7 +42,13 @@ func (m *machine) serveSSH(l net.Listener) {
 		m.c.wg.Go(func() {
 			defer m.untrack(conn)
 			defer conn.Close()
-			m.session(conn, cfg)
+			own := *cfg // a connection is met with the keys of its own moment
+			m.mu.Lock()
+			for _, k := range m.hostKeys {
+				own.AddHostKey(k)
+			}
+			m.mu.Unlock()
+			m.session(conn, &own)
 		})
 	}
 }

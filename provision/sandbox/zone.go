@@ -22,7 +22,9 @@ type zone struct {
 	version         int
 	sets            map[string]*rrset // by id
 	served          map[rrKey]rrData
-	changes         []*change // not yet served, oldest first
+	changes         []*change    // not yet served, oldest first
+	records         []*dnsRecord // as Cloud DNS has them, under Options.Rackspace
+	jobs            []*dnsJob
 	order           int
 }
 
@@ -98,6 +100,9 @@ func (c *Cloud) addZone(z Zone) error {
 		}
 		zn.sets[rs.id] = rs
 		zn.served[key] = rrData{rs.ttlOr(zn.ttl), values}
+	}
+	if c.opts.Rackspace != nil {
+		zn.seedRecords(c)
 	}
 	return nil
 }
@@ -187,6 +192,7 @@ func (c *Cloud) submit(z *zone, key rrKey, data *rrData, now time.Time, designat
 // settle serves what is due, in the order of the due times. A name server takes the zone over as it is at that
 // moment: of a record that was changed once more meanwhile it never sees what was in between.
 func (z *zone) settle(now time.Time) {
+	z.work(now)
 	due := slices.Clone(z.changes)
 	due = slices.DeleteFunc(due, func(ch *change) bool { return ch.stuck || now.Before(ch.serve) })
 	slices.SortStableFunc(due, func(a, b *change) int { return a.serve.Compare(b.serve) })

@@ -16,7 +16,7 @@ const (
 	// CertificateFetch {certificate fingerprint sealed} → {fingerprint source}: into this process's memory, from the first place
 	// of its ladder that gives it. sealed is where the run has sealed one that it was issued.
 	CertificateFetch provision.Kind = "certificate.fetch"
-	// CertificateDeliver {certificate fingerprint address port user via host_keys layout path owner mode reload command
+	// CertificateDeliver {certificate fingerprint address port user via host_keys rotated layout path owner mode reload command
 	// password slot} → {fingerprint}: password names the server block of the plan that has one.
 	CertificateDeliver provision.Kind = "certificate.deliver"
 	// CertificatePulled {cloud server certificate fingerprint} → {fingerprint}: the server has fetched it itself, as its console tells;
@@ -65,12 +65,18 @@ func (b *builder) certificates() {
 // deliver adds the server's host key and the delivery to one slot.
 func (b *builder) deliver(s provision.Server, slot string, server provision.StepID, at source) provision.StepID {
 	c, _ := b.plan.Certificate(s.Certificate)
-	keys := b.add(provision.Step{
+	identity := provision.Step{
 		ID: provision.StepID("hostkey/" + slot), Kind: ConsoleHostKeys, Needs: []provision.StepID{server},
 		With:   map[string]provision.Arg{"cloud": provision.Lit(s.Cloud), "server": provision.From(server, "id")},
 		Within: provision.Duration(10 * time.Minute), Expect: provision.Duration(20 * time.Second),
 		Say: provision.Say{Stage: provision.StageDeliver, Thing: slot},
-	})
+	}
+	from := "host key from the console"
+	if b.noConsole(s) {
+		b.rotate(&identity, s, slot, at)
+		from = "host key changed at the first login"
+	}
+	keys := b.add(identity)
 	end := s.Delivery(c)
 	with := map[string]provision.Arg{
 		"certificate": provision.Lit(c.Name),
@@ -89,6 +95,9 @@ func (b *builder) deliver(s provision.Server, slot string, server provision.Step
 			with[name] = provision.Lit(text)
 		}
 	}
+	if b.noConsole(s) {
+		with["rotated"] = provision.Lit(true)
+	}
 	if len(end.Command) > 0 {
 		with["command"] = provision.Lit(end.Command)
 	}
@@ -100,7 +109,7 @@ func (b *builder) deliver(s provision.Server, slot string, server provision.Step
 		Needs:  unique([]provision.StepID{server, at.v4.Step, keys, fetchID(c.Name), loginID}),
 		With:   with,
 		Within: provision.Duration(5 * time.Minute), Expect: provision.Duration(5 * time.Second),
-		Say: provision.Say{Stage: provision.StageDeliver, Thing: slot, Detail: "certificate " + c.Name + ending(end) + " over SSH, host key from the console"},
+		Say: provision.Say{Stage: provision.StageDeliver, Thing: slot, Detail: "certificate " + c.Name + ending(end) + " over SSH, " + from},
 	})
 }
 

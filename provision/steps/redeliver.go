@@ -17,7 +17,7 @@ const (
 	// LoginRecall {certificate fingerprint run public_key path} → {public_key}: the login key that the servers of a run know, made again
 	// in this process's memory from the certificate that it was derived from, wherever that is still kept.
 	LoginRecall provision.Kind = "login.recall"
-	// LoginReplace {address port user via host_keys public_key former slot} → {public_key}: the key that this server knows from
+	// LoginReplace {address port user via host_keys rotated public_key former slot} → {public_key}: the key that this server knows from
 	// now on, in the place of the former ones.
 	LoginReplace provision.Kind = "login.replace"
 )
@@ -242,7 +242,7 @@ func proofAgain(out *provision.Graph, g provision.Graph, outputs map[provision.S
 
 func replaceArgs(e Ended, next provision.StepID) map[string]provision.Arg {
 	with := map[string]provision.Arg{"public_key": provision.From(next, "public_key"), "former": provision.Lit([]string{e.Login.PublicKey})}
-	for _, name := range []string{"address", "port", "user", "via", "host_keys", "slot"} {
+	for _, name := range []string{"address", "port", "user", "via", "host_keys", "rotated", "slot"} {
 		with[name] = provision.Lit(e.in[name])
 	}
 	return with

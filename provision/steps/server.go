@@ -25,8 +25,9 @@ const (
 	ServerGroupCreate provision.Kind = "servergroup.create"
 	ServerGroupDelete provision.Kind = "servergroup.delete"
 	// ServerCreate {cloud name service run slot image flavor flavor_name volume_gb volume_type zone networks
-	// key groups servergroup user_data config_drive metadata want_floating} → {id address ipv4 ipv6 fixed addresses flavor zone created launched};
-	// fixed is its IPv4 address on the first of its networks, as a load balancer beside it reaches it.
+	// key host_key groups servergroup user_data config_drive metadata want_floating} → {id address ipv4 ipv6 fixed addresses flavor zone created
+	// launched}; host_key names the certificate that the throwaway host key is derived from; fixed is its IPv4 address on the first of its
+	// networks, as a load balancer beside it reaches it.
 	ServerCreate provision.Kind = "server.create"
 	ServerDelete provision.Kind = "server.delete"
 	// FloatingIPCreate {cloud server port network run slot} → {id address}; port goes before server
@@ -73,6 +74,9 @@ func (b *builder) server(s provision.Server) {
 			Say: provision.Say{Stage: provision.StagePrepare, Thing: "login key", Detail: "in memory, for this run alone"},
 		})
 		needs, with["key"] = append(needs, id), provision.From(id, "name")
+		if b.noConsole(s) { // what the key is derived from must be in memory as the server is asked for
+			needs, with["host_key"] = append(needs, fetchID(s.Certificate), loginID), provision.Lit(s.Certificate)
+		}
 	}
 	groups := make([]string, 0, len(f.Groups)+1)
 	for _, g := range f.Groups {

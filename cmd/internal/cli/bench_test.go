@@ -61,7 +61,7 @@ func newBench(t *testing.T, faults []string, edits ...string) *bench {
 // newBenchWith does so with quotas.
 func newBenchWith(t *testing.T, quota sandbox.Quota, faults []string, edits ...string) *bench {
 	t.Helper()
-	src := string(templates.SandboxPlan())
+	src := string(templates.SandboxPlan("openstack"))
 	for i := 0; i < len(edits); i += 2 {
 		if !strings.Contains(src, edits[i]) {
 			t.Fatalf("the plan does not hold %q", edits[i])
@@ -73,6 +73,12 @@ func newBenchWith(t *testing.T, quota sandbox.Quota, faults []string, edits ...s
 
 // newBenchOf does so for any plan, with a certificate for one name.
 func newBenchOf(t *testing.T, src, host string, quota sandbox.Quota, faults []string) *bench {
+	t.Helper()
+	return newBenchOn(t, src, host, sandbox.Options{Quota: quota}, faults)
+}
+
+// newBenchOn does so for any sandbox.
+func newBenchOn(t *testing.T, src, host string, o sandbox.Options, faults []string) *bench {
 	t.Helper()
 	b := &bench{t: t, dir: t.TempDir()}
 	b.env = map[string]string{"FAILOVER_STATE_DIR": filepath.Join(b.dir, "state"), "TERM": "dumb",
@@ -94,7 +100,7 @@ func newBenchOf(t *testing.T, src, host string, quota sandbox.Quota, faults []st
 	b.app = &App{In: in, Out: &b.out, Err: &b.err, LookEnv: func(k string) (string, bool) { v, ok := b.env[k]; return v, ok }}
 	plan, err := planfile.Load(b.path("failover.hcl"), planfile.Options{Env: b.app.LookEnv})
 	b.no(err)
-	o := sandbox.Options{Quota: quota, Boot: 300 * time.Millisecond, SSHDelay: 100 * time.Millisecond, DNSDelay: 100 * time.Millisecond}
+	o.Boot, o.SSHDelay, o.DNSDelay = 300*time.Millisecond, 100*time.Millisecond, 100*time.Millisecond
 	for _, f := range faults {
 		fault, err := sandbox.ParseFault(f)
 		b.no(err)

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/dripstat/failover/provision"
 	"github.com/dripstat/failover/provision/planfile"
+	"github.com/dripstat/failover/provision/rackspace"
 	"github.com/dripstat/failover/provision/sandbox"
 	"github.com/dripstat/failover/secrets"
 	"github.com/dripstat/failover/secrets/age"
@@ -22,8 +24,47 @@ import (
 
 // sandboxOptions are the flags that shape a sandbox.
 type sandboxOptions struct {
-	on     bool
+	kind   sandboxKind
 	faults []string
+}
+
+// sandboxKind is the cloud that a sandbox imitates, as --sandbox says it; empty: there is none.
+type sandboxKind string
+
+const (
+	sandboxOpenStack sandboxKind = "openstack"
+	sandboxRackspace sandboxKind = "rackspace"
+)
+
+// String is the kind.
+func (k *sandboxKind) String() string { return string(*k) }
+
+// Type is what help calls it.
+func (k *sandboxKind) Type() string { return "cloud" }
+
+// Set takes a kind, and what a flag without a value once took.
+func (k *sandboxKind) Set(s string) error {
+	switch kind := sandboxKind(s); {
+	case kind == sandboxOpenStack, kind == sandboxRackspace:
+		*k = kind
+	case s == "true":
+		*k = sandboxOpenStack
+	case s == "false":
+		*k = ""
+	default:
+		return errors.New("there are openstack and rackspace")
+	}
+	return nil
+}
+
+// fits refuses a plan whose clouds are not of the sandbox's kind: nothing there would answer as they do.
+func (k sandboxKind) fits(plan provision.Plan) error {
+	for _, c := range plan.Clouds {
+		if is := map[bool]sandboxKind{true: sandboxRackspace, false: sandboxOpenStack}[c.Rackspace != nil]; is != k {
+			return usage("failover --sandbox="+string(is)+" --plan FILE; a plan with clouds of both kinds runs in neither", "cloud.%s of the plan is %s, and the sandbox is %s", c.Name, is, k)
+		}
+	}
+	return nil
 }
 
 // box is a sandbox with the folder that holds its plan, its sealed certificate and its runs.
@@ -55,7 +96,11 @@ func (a *App) openBox(ctx context.Context, o *runOptions) (plan provision.Plan, 
 			b = nil
 		}
 	}()
+	kind := o.sandbox.kind
 	so := sandbox.Options{TLS: true, Boot: 2 * time.Second, SSHDelay: 500 * time.Millisecond, DNSDelay: 300 * time.Millisecond}
+	if kind == sandboxRackspace {
+		so.Rackspace = &sandbox.Rackspace{}
+	}
 	for _, f := range o.sandbox.faults {
 		fault, err := sandbox.ParseFault(f)
 		if err != nil {
@@ -64,9 +109,11 @@ func (a *App) openBox(ctx context.Context, o *runOptions) (plan provision.Plan, 
 		so.Faults = append(so.Faults, fault)
 	}
 	if o.shared.plan != "" {
-		plan, err = a.load(o.shared, false)
+		if plan, err = a.load(o.shared, false); err == nil {
+			err = kind.fits(plan)
+		}
 	} else {
-		plan, err = b.builtIn(a, o.shared)
+		plan, err = b.builtIn(a, kind, o.shared)
 		if len(so.Faults) == 0 || !hasRegionDark(o.sandbox.faults) {
 			dark, _ := sandbox.ParseFault("region-dark=IAD:hang")
 			so.Faults = append(so.Faults, dark)
@@ -113,7 +160,7 @@ func hasRegionDark(faults []string) bool {
 }
 
 // builtIn writes the plan of templates.SandboxPlan with everything that it names, and loads it.
-func (b *box) builtIn(a *App, s shared) (provision.Plan, error) {
+func (b *box) builtIn(a *App, kind sandboxKind, s shared) (provision.Plan, error) {
 	var none provision.Plan
 	ca, err := sandbox.NewCA()
 	if err != nil {
@@ -130,7 +177,7 @@ func (b *box) builtIn(a *App, s shared) (provision.Plan, error) {
 	write := func(name string, content []byte) error {
 		return os.WriteFile(filepath.Join(b.dir, name), content, 0o600)
 	}
-	for name, content := range map[string][]byte{"failover.hcl": templates.SandboxPlan(), "ca.pem": ca.PEM(), "identity.txt": []byte(id.String() + "\n")} {
+	for name, content := range map[string][]byte{"failover.hcl": templates.SandboxPlan(string(kind)), "ca.pem": ca.PEM(), "identity.txt": []byte(id.String() + "\n")} {
 		if err := write(name, content); err != nil {
 			return none, err
 		}
@@ -150,7 +197,7 @@ func (b *box) builtIn(a *App, s shared) (provision.Plan, error) {
 // seed gives the sandbox what the plan names beside what it has anyway: regions, images, flavors, networks
 // and records. Nothing is there twice: a name that means two images is a warning.
 func (b *box) seed(so *sandbox.Options, plan provision.Plan) {
-	images, flavors, networks := sandbox.Builtin()
+	images, flavors, networks := so.Builtin()
 	add := func(list *[]string, x string) {
 		for _, have := range *list {
 			if have == x {
@@ -252,8 +299,13 @@ func (b *box) cloudsYAML(name string) ([]byte, provision.OpenStack) {
 	return b.cloud.CloudsYAML(name), provision.OpenStack{Entry: name}
 }
 
-// zones points every dns block at the sandbox's name server, whatever its provider: designate stays, all
-// others become signed updates.
+// credentials are those of the sandbox's one user.
+func (b *box) credentials() rackspace.Credentials {
+	return rackspace.Credentials{Source: "the sandbox", URLs: []string{b.cloud.RackspaceURL()}, Username: b.cloud.Username(), APIKey: secrets.NewValue([]byte(b.cloud.APIKey()))}
+}
+
+// zones points every dns block at the sandbox's name server, whatever its provider: designate and
+// Cloud DNS stay, all others become signed updates.
 func (b *box) zones(in []provision.Zone) []provision.Zone {
 	out := make([]provision.Zone, len(in))
 	key, algo, secret := b.cloud.TSIG()
@@ -262,7 +314,7 @@ func (b *box) zones(in []provision.Zone) []provision.Zone {
 		if len(z.Resolvers) > 0 {
 			z.Resolvers = z.NameServers
 		}
-		if z.Provider.Designate == nil {
+		if z.Provider.Designate == nil && z.Provider.CloudDNS == nil {
 			z.Provider = provision.DNSProvider{RFC2136: &provision.RFC2136{Server: b.cloud.NameServer(), KeyName: key, Algorithm: algo, Secret: secrets.NewValue([]byte(secret))}}
 		}
 		out[i] = z

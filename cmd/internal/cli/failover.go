@@ -194,7 +194,7 @@ func planAt(p provision.Plan) string {
 func (o *runOptions) begin(ctx context.Context) (provision.Plan, *box, error) {
 	var plan provision.Plan
 	var err error
-	if !o.sandbox.on {
+	if o.sandbox.kind == "" {
 		if len(o.sandbox.faults) > 0 {
 			return plan, nil, usage("add --sandbox", "--fault is for practice: it needs --sandbox")
 		}

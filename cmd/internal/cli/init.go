@@ -13,7 +13,7 @@ import (
 
 // newInit is `failover init`.
 func newInit(app *App) *cobra.Command {
-	var service string
+	var service, cloud string
 	var balancer bool
 	cmd := &cobra.Command{
 		Use: "init [FILE]", Short: "Write a commented plan to begin with", Args: cobra.MaximumNArgs(1),
@@ -21,6 +21,12 @@ func newInit(app *App) *cobra.Command {
 			path := "failover.hcl"
 			if len(args) == 1 {
 				path = args[0]
+			}
+			if cloud != string(sandboxOpenStack) && cloud != string(sandboxRackspace) {
+				return usage("failover init --cloud openstack, or --cloud rackspace", "there is no plan for a cloud %q", cloud)
+			}
+			if balancer && cloud == string(sandboxRackspace) {
+				return usage("take one of them out", "failover speaks to no load balancer of Rackspace's first cloud")
 			}
 			if service == "" {
 				service = serviceName()
@@ -32,11 +38,11 @@ func newInit(app *App) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			plan := templates.Starter
+			plan := templates.Starter(cloud, service)
 			if balancer {
-				plan = templates.BalancerStarter
+				plan = templates.BalancerStarter(service)
 			}
-			_, err = f.Write(plan(service))
+			_, err = f.Write(plan)
 			if cerr := f.Close(); err == nil {
 				err = cerr
 			}
@@ -48,6 +54,8 @@ func newInit(app *App) *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&service, "service", "", "name of the service (default: the folder's name)")
+	cmd.Flags().StringVar(&cloud, "cloud", string(sandboxOpenStack), "what the plan is for: openstack, or rackspace (its first cloud)")
+	_ = cmd.RegisterFlagCompletionFunc("cloud", cobra.FixedCompletions([]string{string(sandboxOpenStack), string(sandboxRackspace)}, cobra.ShellCompDirectiveNoFileComp))
 	cmd.Flags().BoolVar(&balancer, "load-balancer", false, "a plan whose TLS ends on a load balancer, so that no server has the key")
 	return cmd
 }

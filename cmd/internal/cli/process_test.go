@@ -168,7 +168,8 @@ func (p *processes) start(env []string, args ...string) (*exec.Cmd, func() resul
 	cmd := exec.Command(exe, append(args, "--plan", "failover.hcl")...)
 	cmd.Dir = p.dir
 	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + p.dir, "TERM=dumb", childSocket + "=" + p.sock, "FAILOVER_VAR_ns=" + p.cloud.NameServer(),
-		"FAILOVER_STATE_DIR=" + p.path("state"), "OS_CLIENT_CONFIG_FILE=" + p.path("clouds.yaml")}, env...)
+		"FAILOVER_STATE_DIR=" + p.path("state"), "OS_CLIENT_CONFIG_FILE=" + p.path("clouds.yaml"),
+		"RS_AUTH_URL=" + p.cloud.RackspaceURL(), "RAX_USERNAME=" + p.cloud.Username(), "RAX_API_KEY=" + p.cloud.APIKey()}, env...)
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	p.no(cmd.Start())

@@ -11,6 +11,7 @@ OpenStack, puts the TLS certificate on them over SSH, proves over real TLS that 
 then moves DNS. Every change is journaled before it is made: a run that stops can be resumed or undone.`
 
 const examples = `  failover --region ORD --sandbox --yes     the whole job, here, with no account
+  failover --region ORD --sandbox=rackspace the same on Rackspace's first cloud
   failover init                             write a plan to begin with
   failover --region ORD --dry-run           what would happen; changes nothing
   failover --region ORD                     the night itself
@@ -37,10 +38,12 @@ func newRoot(app *App) *cobra.Command {
 	o.store.add(root)
 	f.BoolVar(&o.yes, "yes", false, "go on without asking")
 	f.StringVar(&o.me, "me", "", "the address that the cloud sees you come from, for rules that say \"from me\"")
-	f.BoolVar(&o.sandbox.on, "sandbox", false, "run against an OpenStack of two regions inside this process; needs no account")
+	f.Var(&o.sandbox.kind, "sandbox", "run against a cloud of two regions inside this process; needs no account. openstack, or --sandbox=rackspace")
+	f.Lookup("sandbox").NoOptDefVal = string(sandboxOpenStack)
 	f.StringArrayVar(&o.sandbox.faults, "fault", nil, "with --sandbox: practise a fault, e.g. no-valid-host, reply-lost, slow-boot=30s (failover sandbox --list-faults)")
 	_ = root.RegisterFlagCompletionFunc("region", o.completeRegion)
 	_ = root.RegisterFlagCompletionFunc("fault", completeFault)
+	_ = root.RegisterFlagCompletionFunc("sandbox", cobra.FixedCompletions([]string{string(sandboxOpenStack), string(sandboxRackspace)}, cobra.ShellCompDirectiveNoFileComp))
 	_ = root.MarkFlagFilename("plan", "hcl", "json")
 
 	root.AddCommand(newInit(app), newValidate(app), newFmt(app), newSeal(app), newSandbox(app), newVersion(app),

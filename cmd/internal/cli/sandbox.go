@@ -20,12 +20,14 @@ func newSandbox(app *App) *cobra.Command {
 	var o struct {
 		list               bool
 		dir                string
+		kind               sandboxKind
 		faults             []string
 		latency, boot, dns time.Duration
 	}
+	o.kind = sandboxOpenStack
 	cmd := &cobra.Command{
 		Use: "sandbox", Short: "Serve the sandbox until ^C, for other programs to speak to", Args: cobra.NoArgs,
-		Long: "Serves two regions of OpenStack-shaped APIs and a name server on loopback until ^C, and writes clouds.yaml for them.\nServers there have no way in from other processes; failover --sandbox is the whole thing in one.",
+		Long: "Serves two regions of OpenStack-shaped APIs and a name server on loopback until ^C, and writes clouds.yaml for them;\nwith --cloud rackspace those of Rackspace's first cloud, and a file of credentials.\nServers there have no way in from other processes; failover --sandbox is the whole thing in one.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if o.list {
 				for _, f := range sandbox.Faults() {
@@ -35,6 +37,9 @@ func newSandbox(app *App) *cobra.Command {
 			}
 			so := sandbox.Options{Latency: o.latency, Boot: o.boot, DNSDelay: o.dns,
 				Zones: []sandbox.Zone{{Name: "dripstat.test.", Records: []sandbox.Record{{Name: "collector.dripstat.test.", Type: "A", TTL: 60, Values: []string{homeAddress}}}}}}
+			if o.kind == sandboxRackspace {
+				so.Rackspace, so.Zones[0].Records[0].TTL = &sandbox.Rackspace{}, 300 // Cloud DNS takes no less
+			}
 			for _, s := range o.faults {
 				f, err := sandbox.ParseFault(s)
 				if err != nil {
@@ -47,7 +52,9 @@ func newSandbox(app *App) *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.BoolVar(&o.list, "list-faults", false, "list the faults that can be practised, and end")
-	f.StringVar(&o.dir, "dir", ".", "folder for clouds.yaml")
+	f.StringVar(&o.dir, "dir", ".", "folder for clouds.yaml, or rackspace_cloud_credentials")
+	f.Var(&o.kind, "cloud", "which cloud: openstack, or rackspace (its first cloud)")
+	_ = cmd.RegisterFlagCompletionFunc("cloud", cobra.FixedCompletions([]string{string(sandboxOpenStack), string(sandboxRackspace)}, cobra.ShellCompDirectiveNoFileComp))
 	f.StringArrayVar(&o.faults, "fault", nil, "a fault to begin with")
 	f.DurationVar(&o.latency, "latency", 0, "added to every API request")
 	f.DurationVar(&o.boot, "boot", 2*time.Second, "from create to ACTIVE")
@@ -61,14 +68,18 @@ func (a *App) serveSandbox(parent context.Context, so sandbox.Options, dir strin
 		return err
 	}
 	defer c.Close() //nolint:errcheck // the process ends
-	path := filepath.Join(dir, "clouds.yaml")
-	if err := writeNew(path, c.CloudsYAML("sandbox", "main")); err != nil {
+	path, text, clouds := filepath.Join(dir, "clouds.yaml"), c.CloudsYAML("sandbox", "main"), "sandbox, main in "
+	if so.Rackspace != nil {
+		path, clouds = filepath.Join(dir, "rackspace_cloud_credentials"), "export RS_AUTH_URL="+c.RackspaceURL()+" RAX_CREDS_FILE="
+		text = fmt.Appendf(nil, "[rackspace_cloud]\nusername = %s\napi_key = %s\n", c.Username(), c.APIKey())
+	}
+	if err := writeNew(path, text); err != nil {
 		return err
 	}
 	defer os.Remove(path) //nolint:errcheck // nothing is left behind
 	key, algo, _ := c.TSIG()
-	_, _ = fmt.Fprintf(a.Out, "name server  %s (zone dripstat.test; TSIG key %s, %s)\nclouds       sandbox, main in %s\nregions      %s\n^C ends it\n",
-		c.NameServer(), key, algo, path, strings.Join(c.Regions(), ", "))
+	_, _ = fmt.Fprintf(a.Out, "name server  %s (zone dripstat.test; TSIG key %s, %s)\nclouds       %s%s\nregions      %s\n^C ends it\n",
+		c.NameServer(), key, algo, clouds, path, strings.Join(c.Regions(), ", "))
 	_, stop, release := signals(parent)
 	defer release()
 	<-stop

@@ -29,6 +29,7 @@ import (
 	"github.com/dripstat/failover/provision"
 	"github.com/dripstat/failover/provision/deliver"
 	"github.com/dripstat/failover/provision/planfile"
+	"github.com/dripstat/failover/provision/rackspace"
 	"github.com/dripstat/failover/provision/sandbox"
 	"github.com/dripstat/failover/provision/store/etcd"
 	"github.com/dripstat/failover/secrets"
@@ -41,7 +42,7 @@ var holders = map[string]any{
 	"cli.App": &App{}, "secrets.Certificate": &secrets.Certificate{}, "secrets.LockedError": &secrets.LockedError{}, "secrets.Tried": &secrets.Tried{}, "secrets.Got": &secrets.Got{},
 	"secrets.LadderError": &secrets.LadderError{}, "secrets.Entry": &secrets.Entry{}, "acme.Store": &acme.Store{}, "provision.ACMEStore": &provision.ACMEStore{},
 	"provision.Etcd": &provision.Etcd{}, "provision.OpenStack": &provision.OpenStack{}, "provision.VaultLogin": &provision.VaultLogin{}, "provision.VaultStore": &provision.VaultStore{},
-	"provision.RFC2136": &provision.RFC2136{}, "provision.Delivery": &provision.Delivery{}, "provision.Plan": &provision.Plan{},
+	"provision.RFC2136": &provision.RFC2136{}, "provision.Delivery": &provision.Delivery{}, "provision.Plan": &provision.Plan{}, "provision.Rackspace": &provision.Rackspace{}, "rackspace.Credentials": &rackspace.Credentials{},
 	"deliver.File": &deliver.File{}, "deliver.Keeper": &deliver.Keeper{}, "deliver.Login": &deliver.Login{}, "deliver.Wrapped": &deliver.Wrapped{},
 	"etcd.Options": &etcd.Options{}, "vault.Login": &vault.Login{}, "vault.AppRole": &vault.AppRole{}, "vault.Userpass": &vault.Userpass{}, "vault.JWT": &vault.JWT{},
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/dripstat/failover/provision"
 	"github.com/dripstat/failover/provision/deliver"
 	"github.com/dripstat/failover/provision/dns"
+	"github.com/dripstat/failover/provision/dns/clouddns"
 	"github.com/dripstat/failover/provision/dns/designate"
 	"github.com/dripstat/failover/provision/dns/libdns"
 	"github.com/dripstat/failover/provision/dns/rfc2136"
@@ -61,10 +62,22 @@ func (a *App) newSite(plan provision.Plan, region string, box *box) (*site, erro
 		if plan.Home != region {
 			o.Avoid = []string{plan.Home} // nothing on the way may need the region that is being left
 		}
-		cfg := *c.OpenStack
-		if box != nil {
+		var cfg provision.OpenStack
+		var err error
+		switch {
+		case c.Rackspace != nil:
+			o.Legacy = true
+			o.Identity, err = s.rackspace(*c.Rackspace, box)
+		case box != nil:
 			o.CloudsYAML, cfg = box.cloudsYAML(c.Name)
+		default:
+			cfg = *c.OpenStack
+		}
+		if box != nil {
 			o.CACert = box.cloud.CACert()
+		}
+		if err != nil {
+			return nil, &exitError{code: exitUsage, err: provision.AsError("cloud."+c.Name, err)}
 		}
 		cloud, err := openstack.New(c.Name, cfg, region, o)
 		if err != nil {
@@ -112,6 +125,14 @@ func (s *site) zone(z provision.Zone) (dns.Zone, error) {
 				return nil, err
 			}
 			return designate.New(sc, z.Zone), nil
+		}), nil
+	case p.CloudDNS != nil:
+		return dns.Late(func(ctx context.Context) (dns.Zone, error) {
+			sc, err := s.clouds[p.CloudDNS.Cloud].CloudDNS(ctx)
+			if err != nil {
+				return nil, err
+			}
+			return clouddns.New(sc, z.Zone), nil
 		}), nil
 	case p.RFC2136 != nil:
 		return rfc2136.New(z.Zone, *p.RFC2136)
@@ -275,7 +296,11 @@ func (s *site) sources() preflight.Sources {
 		Zones:     map[string]preflight.Zone{},
 		Ask:       dns.Ask,
 		Render: func(srv provision.Server, limit int) ([]byte, error) {
-			return planfile.UserData(s.plan, srv, s.region, limit)
+			data, err := planfile.UserData(s.plan, srv, s.region, limit)
+			if c, _ := s.plan.Cloud(srv.Cloud); err == nil && c.Rackspace != nil && srv.Certificate != "" { // what will be sent holds a host key beside it
+				_, err = templates.HostKey(data, strings.Repeat("x\n", 200), "ssh-ed25519 x", limit)
+			}
+			return data, err
 		},
 		Certificate: func(ctx context.Context, name string) (secrets.Got, error) {
 			c, err := s.certificate(ctx, name, "")
@@ -313,6 +338,7 @@ func (s *site) handlers(run provision.RunID) map[provision.Kind]engine.Handler {
 		steps.LoginRecall:         deliver.LoginRecall{Keeper: s.keeper, Former: s.former},
 		steps.LoginReplace:        &deliver.LoginReplace{Keeper: s.keeper, Dial: s.dial, Jump: s.app.jump},
 		steps.CertificateFetch:    deliver.CertificateFetch{Keeper: s.keeper},
+		steps.HostKeyRotate:       &deliver.HostKeyRotate{Keeper: s.keeper, Dial: s.dial, Jump: s.app.jump},
 		steps.CertificateDeliver:  &deliver.Deliver{Keeper: s.keeper, Dial: s.dial, Jump: s.app.jump, Password: s.keystorePassword},
 		steps.ServiceProve:        prove,
 		steps.MemberProve:         &verify.Prove{Dial: s.dial, Plain: true},
@@ -329,6 +355,9 @@ func (s *site) handlers(run provision.RunID) map[provision.Kind]engine.Handler {
 	for kind, h := range openstack.Handlers(s.clouds, s.keeper.Certificate) {
 		m[kind] = h
 	}
+	m[steps.ServerCreate] = deliver.FirstHostKey{Handler: m[steps.ServerCreate], Keeper: s.keeper, Merge: func(data []byte, private, public string) ([]byte, error) {
+		return templates.HostKey(data, private, public, 0)
+	}}
 	m[steps.ServerCreate] = &deliver.Wrapped{Create: m[steps.ServerCreate], Wrap: s.wrap, Spend: s.spend, Place: templates.PullToken}
 	return m
 }

@@ -250,6 +250,9 @@ func (s *step) verb() string {
 	case "balancer.join":
 		return "taking its members in"
 	}
+	if s.Kind == "hostkey.rotate" {
+		return "waiting for SSH, to change its host key"
+	}
 	return map[provision.Stage]string{
 		provision.StagePrepare: "preparing", provision.StageLower: "lowering the TTL", provision.StageCreate: "booting",
 		provision.StageDeliver: "delivering", provision.StageProve: "proving", provision.StageRun: "running",
