@@ -26,6 +26,7 @@ type balancer struct {
 	deleted                       time.Time
 	order                         int
 	front                         *front
+	clb                           *cloudLB // of Rackspace's; nil: octavia's
 }
 
 type lbListener struct {
@@ -39,6 +40,7 @@ type lbListener struct {
 	cidrs              []string
 	headers            map[string]string
 	policies           []lbPolicy
+	redirect           bool // sends everybody to port 443, under whatever name they came
 	tags               []string
 }
 
@@ -66,6 +68,7 @@ type lbPool struct {
 
 type lbMonitor struct {
 	id, name, kind, path, codes, host string
+	status                            string // in the place of codes: an expression
 	delay, timeout, rise, fall        int
 }
 
@@ -339,6 +342,9 @@ func balancerDelete(k *call) (int, any) {
 func (c *Cloud) removeBalancer(b *balancer) {
 	b.front.stop()
 	delete(c.balancers, b.id)
+	if b.clb != nil {
+		c.clbGone[b.clb.number] = true
+	}
 	c.removePort(b.port)
 	for _, x := range c.containers {
 		x.consumers = slices.DeleteFunc(x.consumers, func(o obj) bool { return strings.HasSuffix(fmt.Sprint(o["URL"]), b.id) })

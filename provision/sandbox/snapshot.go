@@ -61,6 +61,7 @@ type BalancerState struct {
 	Port                              string // neutron's, which a floating IP leads to
 	Listen                            []int
 	Members                           []string // address:port of the first pool's
+	Idle                              []string // those of them that get no traffic
 	Tags                              []string
 }
 
@@ -174,6 +175,9 @@ func (c *Cloud) Snapshot() (s Snapshot) {
 		for _, p := range b.pools[:min(1, len(b.pools))] {
 			for _, m := range p.members {
 				o.Members = append(o.Members, m.hostPort())
+				if m.down {
+					o.Idle = append(o.Idle, m.hostPort())
+				}
 			}
 		}
 		s.Balancers = append(s.Balancers, o)
