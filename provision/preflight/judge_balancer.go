@@ -11,6 +11,10 @@ import (
 
 // balancer resolves one load_balancer block's wishes. The servers' own are resolved by then.
 func (j *judgement) balancer(b provision.Balancer, inv provision.Inventory) {
+	if c, _ := j.plan.Cloud(b.Cloud); c.Rackspace != nil {
+		j.cloudBalancer(b, inv)
+		return
+	}
 	thing := b.Ref()
 	f := provision.BalancerFacts{MemberSubnets: map[string]string{}}
 	j.facts.Checks += 2 // the services answer
@@ -25,7 +29,7 @@ func (j *judgement) balancer(b provision.Balancer, inv provision.Inventory) {
 		f.Rungs = j.balancerRungs(b, *o, inv.Region)
 	}
 	for _, c := range b.Terminate {
-		if got, ok := j.seen.certificates[c]; ok && got.Certificate.Leaf.PublicKeyAlgorithm.String() == "Ed25519" {
+		if got, ok := j.seen.certificates[c]; ok && got.Certificate != nil && got.Certificate.Leaf.PublicKeyAlgorithm.String() == "Ed25519" {
 			// https://opendev.org/openstack/octavia/src/branch/stable/zed/octavia/common/tls_utils/cert_parser.py
 			refuse("load balancer", "an RSA or ECDSA key", "certificate %q has an Ed25519 key, which load balancers do not take", c)
 		}
@@ -174,6 +178,9 @@ func (j *judgement) needBalancers(c provision.Cloud, need map[string]int) {
 			continue
 		}
 		need["load_balancers"]++
+		if c.Rackspace != nil { // the rest is part of it
+			continue
+		}
 		need["pools"]++
 		need["listeners"]++
 		if b.RedirectHTTP {

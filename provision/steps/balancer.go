@@ -40,6 +40,10 @@ func joinID(verb, name string) provision.StepID { return provision.StepID(verb +
 // balancer adds everything of one Balancer block. Making it waits for nothing but the certificates, so that it is done
 // while the servers boot.
 func (b *builder) balancer(x provision.Balancer) {
+	if b.rackspaceHas(x.Cloud) {
+		b.cloudBalancer(x)
+		return
+	}
 	f := b.facts.Balancers[x.Name]
 	cloud, run, slot := provision.Lit(x.Cloud), provision.Lit(string(b.run)), provision.Lit(x.Slot())
 	var containers provision.Arg
@@ -195,7 +199,12 @@ func (b *builder) otherNames(x provision.Balancer) []any {
 // proven once the rest is known.
 func (b *builder) restMembers(server string) {
 	for _, x := range b.plan.BalancersOf(server) {
-		if b.step(joinID("members-rest", x.Name)) == nil {
+		if b.step(joinID("members-rest", x.Name)) != nil {
+			continue
+		}
+		if b.rackspaceHas(x.Cloud) {
+			b.restCloudMembers(x)
+		} else {
 			b.joinMembers("members-rest", x, []provision.StepID{joinID("members", x.Name)})
 		}
 	}

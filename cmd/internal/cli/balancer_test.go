@@ -28,7 +28,7 @@ import (
 func balanced(t *testing.T, edits ...string) string {
 	t.Helper()
 	edits = append([]string{`file = "secrets.age"`, "file     = \"secrets.age\"\n    identity = \"identity.txt\"", `names = ["www.example.com"]`, "names = [\"www.example.com\"]\n  ca    = file(\"ca.pem\")"}, edits...)
-	src := string(templates.BalancerStarter("shop"))
+	src := string(templates.BalancerStarter("openstack", "shop"))
 	for i := 0; i < len(edits); i += 2 {
 		if !strings.Contains(src, edits[i]) {
 			t.Fatalf("the plan does not hold %q", edits[i])

@@ -25,9 +25,6 @@ func newInit(app *App) *cobra.Command {
 			if cloud != string(sandboxOpenStack) && cloud != string(sandboxRackspace) {
 				return usage("failover init --cloud openstack, or --cloud rackspace", "there is no plan for a cloud %q", cloud)
 			}
-			if balancer && cloud == string(sandboxRackspace) {
-				return usage("take one of them out", "failover speaks to no load balancer of Rackspace's first cloud")
-			}
 			if service == "" {
 				service = serviceName()
 			}
@@ -40,7 +37,7 @@ func newInit(app *App) *cobra.Command {
 			}
 			plan := templates.Starter(cloud, service)
 			if balancer {
-				plan = templates.BalancerStarter(service)
+				plan = templates.BalancerStarter(cloud, service)
 			}
 			_, err = f.Write(plan)
 			if cerr := f.Close(); err == nil {
