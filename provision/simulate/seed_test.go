@@ -50,6 +50,7 @@ var found = []struct {
 	{10108735, "a process without its lease said that what it had made was cleared away, after its successor had made it anew"},
 	{50040930, "a create that nobody knew the answer of was sent again after two empty lists with a read between them that hung"},
 	{50075542, "the same after lists that lagged, a read that hung and one empty list"},
+	{50358218, "what a process at work added after another had merged for it was not found by the next, as its mark was gone"},
 	{105233, "a process that had lost its lease joined its line to one that its successor had torn"},
 	{1, "going back, servers were removed a TTL after the record was restored, not after the name servers agreed"},
 	{33, "a name that nothing proves went home while home did not answer"},
