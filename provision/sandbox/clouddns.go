@@ -45,6 +45,7 @@ var cloudDNSRoutes = []route{
 	on("PUT /v1.0/{account}/domains/{domain}/records/{record}", recordPut),
 	on("DELETE /v1.0/{account}/domains/{domain}/records", recordDelete),
 	on("DELETE /v1.0/{account}/domains/{domain}/records/{record}", recordDelete),
+	on("GET /v1.0/{account}/status", jobList),
 	on("GET /v1.0/{account}/status/{job}", jobShow),
 	on("GET /v1.0/{account}/limits", func(*call) (int, any) {
 		return 200, obj{"rates": obj{"rate": []obj{}}, "absolute": obj{"limit": []obj{{"name": "domains", "value": 500}, {"name": "records per domain", "value": 500}}}}
@@ -359,6 +360,26 @@ func jobShow(k *call) (int, any) {
 		}
 	}
 	return k.err(404, "Job %s does not exist", k.vars["job"])
+}
+
+// jobList takes all for wanted where nothing is said. Its status is the one of the sample in the documents.
+func jobList(k *call) (int, any) {
+	q := k.URL.Query()
+	show := func(name string) bool { return !strings.EqualFold(q.Get(name), "false") }
+	all := []obj{}
+	for _, z := range k.c.zoneList() {
+		z.settle(k.now)
+		for _, j := range z.jobs {
+			if !j.done && show("showRunning") || j.done && (j.fail == nil && show("showCompleted") || j.fail != nil && show("showErrors")) {
+				all = append(all, k.jobView(j, strings.EqualFold(q.Get("showDetails"), "true")))
+			}
+		}
+	}
+	status, out := pages(k, "asyncResponses", all)
+	if status == 200 {
+		status = 202
+	}
+	return status, out
 }
 
 func recordAdd(k *call) (int, any) {
