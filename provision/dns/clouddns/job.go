@@ -137,11 +137,12 @@ func (z *Zone) Busy(ctx context.Context, name, _ string) (string, error) {
 	}
 }
 
-// failed is the error of a job that ended in ERROR. One that the service blames on itself may pass.
+// failed is the error of a job that ended in ERROR. One that the service blames on itself may pass: it is over, and what it has done of
+// its change is read before the next attempt.
 func (z *Zone) failed(what string, f fault) error {
 	e := &provision.Error{Thing: "domain " + z.name, What: what + ": the job ended in ERROR", Said: "Cloud DNS: " + f.text(), Class: provision.Final}
 	if f.Code >= 500 {
-		e.Class = provision.Unknown
+		e.Class = provision.Transient
 	}
 	return e
 }
