@@ -276,7 +276,7 @@ func classify(req *http.Request, body []byte) class {
 			c.list = "floatingips"
 		}
 	case has("/lbaas/"):
-		c.kind = "balancer"
+		c.kind = balancerPart(path)
 		if req.Method == http.MethodGet && c.id == "loadbalancers" {
 			c.list = "loadbalancers"
 		}
@@ -288,7 +288,7 @@ func classify(req *http.Request, body []byte) class {
 	if c.write {
 		switch {
 		case c.kind == "dns":
-		case req.Method == http.MethodDelete && !has("/security-group-rules/"):
+		case req.Method == http.MethodDelete && !has("/security-group-rules/") && (!has("/lbaas/") || c.kind == "balancer"): // a part is removed to be made anew
 			c.kind += ".delete"
 		default:
 			c.kind += ".create"
