@@ -299,7 +299,7 @@ func (k *call) clbChange(b *balancer) {
 
 func (b *balancer) build() {
 	x := b.clb
-	pool := &lbPool{id: "nodes", name: b.name, protocol: "HTTP", algorithm: x.algorithm}
+	pool := &lbPool{lbPart: lbPart{id: "nodes", name: b.name}, protocol: "HTTP", algorithm: x.algorithm}
 	if m := x.monitor; m != nil && m.Type == "HTTP" {
 		pool.monitor = &lbMonitor{kind: m.Type, path: m.Path, status: m.Status, host: m.Host, delay: m.Delay, timeout: m.Timeout, fall: m.Attempts}
 	}

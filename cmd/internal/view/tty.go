@@ -245,7 +245,7 @@ func (s *step) verb() string {
 	switch s.Kind {
 	case "console.hostkeys":
 		return "waiting for its host key on the console"
-	case "balancer.create", "cloudbalancer.create":
+	case "balancer.create", "cloudbalancer.create", "pool.create", "healthmonitor.create", "listener.create", "l7policy.create", "l7rule.create":
 		return "making it"
 	case "cloudbalancer.terminate", "cloudbalancer.versions", "cloudbalancer.redirect", "cloudbalancer.enable":
 		return "changing it"
@@ -286,14 +286,24 @@ func (l *Look) past(s *step) string {
 	case "cloudbalancer.redirect":
 		return "sends plain HTTP on"
 	case "cloudbalancer.attach":
-		return plural(len(s.out.List("members")), "member") + ", without traffic yet"
+		n := len(s.out.List("members"))
+		return fmt.Sprintf("%d %s, without traffic yet", n, plural(n, "member"))
 	case "cloudbalancer.enable":
 		if m := s.out.Text("member"); m != "" {
 			return "lets traffic to " + m
 		}
 		return "has no more members"
+	case "pool.create":
+		return "has its pool"
+	case "healthmonitor.create":
+		return "has its health monitor"
+	case "listener.create":
+		return fmt.Sprintf("listens on port %v", s.With["listen"].Is)
+	case "l7policy.create", "l7rule.create":
+		return "sends plain HTTP on"
 	case "balancer.join":
-		return plural(len(s.out.List("members")), "member")
+		n := len(s.out.List("members"))
+		return fmt.Sprintf("%d %s", n, plural(n, "member"))
 	case "member.prove":
 		return "answers at " + strings.ReplaceAll(s.out.Text("proven"), " ", ", ") + ", for its load balancer"
 	case "dns.move":
