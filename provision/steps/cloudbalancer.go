@@ -116,7 +116,7 @@ func (b *builder) cloudMembers(rest string, x provision.Balancer, change func(pr
 	for n := 1; n <= count; n++ {
 		change(provision.Step{ID: provision.StepID(fmt.Sprintf("enable%s/%s/%d", rest, x.Name, n)), Kind: CloudBalancerEnable, Needs: append(append([]provision.StepID{}, known...), proven...),
 			With: with(map[string]provision.Arg{"number": provision.Lit(n)}),
-			Say:  provision.Say{Stage: provision.StageProve, Thing: "load balancer " + x.Name, Detail: fmt.Sprintf("traffic to member %d of %d", n, count)}})
+			Say:  provision.Say{Stage: provision.StageProve, Thing: "load balancer " + x.Name, Detail: "traffic to its members, one after another"}})
 	}
 }
 

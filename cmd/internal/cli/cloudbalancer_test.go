@@ -207,14 +207,49 @@ func TestBalancerOnRackspaceQuorum(t *testing.T) {
 	b.fronted()
 }
 
+// cloudProcesses is a bench whose commands can be killed.
+func cloudProcesses(t *testing.T) *processes {
+	t.Helper()
+	return (&processes{bench: cloudBalanced(t, sandbox.Options{}, nil, `service = "shop"`, "variable \"ns\" {\n  default = \"127.0.0.1:1\"\n}\nservice = \"shop\"",
+		`zone = "example.com"`, "zone = \"example.com\"\n  name_servers = [var.ns]")}).serve()
+}
+
+// Back, from a second run to where the first one had left the name, at its load balancer, up to the TTL of 300 s that would be waited out then.
+func TestBackToABalancerOnRackspace(t *testing.T) {
+	t.Parallel()
+	p := cloudProcesses(t)
+	named := func() []string {
+		for _, r := range p.cloud.Snapshot().Served {
+			if r.Name == "www.example.com." && r.Type == "A" {
+				return r.Values
+			}
+		}
+		return nil
+	}
+	p.want(exitDone, nil, "--region", "ORD", "--yes")
+	home := named()
+	p.want(exitDone, nil, "--region", "IAD", "--yes")
+	if away := named(); slices.Equal(home, away) {
+		t.Fatalf("%v, then %v", home, away)
+	}
+	cmd, wait := p.start(nil, "back", "--yes", "--json")
+	for deadline := time.Now().Add(20 * time.Second); !slices.Equal(named(), home); time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Errorf("served %v, wanted %v", named(), home)
+			break
+		}
+	}
+	p.no(cmd.Process.Kill())
+	if r := wait(); strings.Contains(r.out, "step.failed") {
+		t.Errorf("%s", r.out)
+	}
+}
+
 // The process is killed around each change of the load balancer, and around what only a name or the balancer itself can tell; another
 // one goes on, or removes it.
 func TestBalancerOnRackspaceKilled(t *testing.T) {
 	t.Parallel()
-	start := func(t *testing.T) *processes {
-		t.Helper()
-		return (&processes{bench: cloudBalanced(t, sandbox.Options{}, nil, `service = "shop"`, "variable \"ns\" {\n  default = \"127.0.0.1:1\"\n}\nservice = \"shop\"", `zone = "example.com"`, "zone = \"example.com\"\n  name_servers = [var.ns]")}).serve()
-	}
+	start := cloudProcesses
 	whole := start(t)
 	r := whole.want(exitDone, nil, "--region", "ORD", "--yes", "--json")
 	whole.fronted()

@@ -365,3 +365,24 @@ func TestNotOurs(t *testing.T) {
 		t.Errorf("%v, sent %q", err, r.sent)
 	}
 }
+
+// What preflight reads: those that are ours, and the account's limits, in the documents' form.
+func TestInventory(t *testing.T) {
+	ours := `{"loadBalancers":[{"id":"71","name":"failover-shop-01arz3ndektsv4rrffq69g5fav-edge-vip","status":"ACTIVE","virtualIps":[{"address":"206.55.130.1","type":"PUBLIC","ipVersion":"IPV4"}]},
+		{"id":72,"name":"failover-shop-01arz3ndektsv4rrffq69g5fav-old-vip","status":"PENDING_DELETE"},{"id":73,"name":"somebody's","status":"ACTIVE"}]}`
+	// https://docs.rackspace.com/docs/cloud-load-balancers/v1/general-api-info/limits (retrieve absolute limits)
+	limits := `{"absolute":[{"name":"IPV6_LIMIT","value":25},{"name":"LOADBALANCER_LIMIT","value":25},{"name":"BATCH_DELETE_LIMIT","value":10},{"name":"ACCESS_LIST_LIMIT","value":100},{"name":"NODE_LIMIT","value":25}]}`
+	r := &recorded{t: t, answer: map[string]answer{"GET loadbalancers": {200, nil, ours}, "GET loadbalancers/absolutelimits": {200, nil, limits}}}
+	inv := provision.Inventory{Cloud: "rax", Region: "ORD"}
+	r.region().Inventory(t.Context(), "shop", &inv)
+	if o := inv.Balancing; o == nil || len(o.Balancers) != 1 || o.Balancers[0].Run != "01ARZ3NDEKTSV4RRFFQ69G5FAV" || !slices.Equal(o.Balancers[0].Addresses, []string{"206.55.130.1"}) || o.Members != 25 ||
+		inv.Quotas["load_balancers"] != (provision.Quota{Limit: 25, Used: 3}) || len(inv.Unread) != 0 {
+		t.Errorf("%+v %+v", inv, inv.Balancing)
+	}
+	r.answer = map[string]answer{"GET loadbalancers": {503, nil, `{"serviceUnavailable":{"code":503,"message":"The Load balancing service is currently not available"}}`}, "GET loadbalancers/absolutelimits": {200, nil, limits}}
+	inv = provision.Inventory{Cloud: "rax", Region: "ORD"}
+	r.region().Inventory(t.Context(), "shop", &inv)
+	if len(inv.Unread) != 1 || inv.Unread[0].Weight != provision.Refuse || inv.Unread[0].Check != "load balancer" || !strings.Contains(inv.Unread[0].What, "not available") {
+		t.Errorf("%+v", inv.Unread)
+	}
+}

@@ -198,7 +198,7 @@ func explain(read bool, what string, err error) error {
 	case 400:
 		e.Class = provision.Final
 	case 401, 403:
-		e.What, e.Class, e.Hint = what+": this user may not", provision.Final, "this user wants the role LBaaS:admin, or LBaaS:creator, in this account"
+		e.What, e.Class, e.Hint = what+": this user may not", provision.Final, "this user wants the role lbaas:admin in this account; lbaas:creator may not delete"
 	case 404, 410:
 		e.What, e.Class = what+gone, provision.Final
 	case 413, 429:

@@ -83,6 +83,10 @@ func terminate(keys Keys) func(*Region, context.Context, terminateArgs) error {
 		}
 		defer body.Wipe()
 		if err := r.writeRaw(ctx, http.MethodPut, "end TLS at the load balancer", body.Bytes(), "loadbalancers", url.PathEscape(string(a.Balancer)), "ssltermination"); err != nil {
+			if e := provision.AsError("", err); e.Class == provision.Final && e.Said == "" && e.Hint == "" {
+				e.Hint = "why it was not taken is not shown, since that might quote the key; the control panel tells of the same certificate: is its chain whole and in order, and the key one of RSA?"
+				return e
+			}
 			return err
 		}
 		r.accepted(a.change())
