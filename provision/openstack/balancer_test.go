@@ -5,8 +5,10 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"io"
+	"maps"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -61,11 +63,53 @@ func made(t *testing.T) (*secrets.Certificate, *x509.CertPool) {
 }
 
 // balancerIn are the arguments of balancer.create that a plan gives.
-func balancerIn(run, network, container string) provision.Values {
-	return provision.Values{"name": strings.ToLower("failover-test-" + run + "-edge-vip"), "service": "test", "run": run, "slot": "edge-vip", "network": network, "subnet": "", "provider": "", "flavor": "",
-		"listen": 443, "containers": []any{container}, "connection_limit": 100, "allowed_cidrs": []any{"0.0.0.0/0"}, "tls_versions": []any{"1.2", "1.3"}, "algorithm": "least_connections",
-		"member_protocol": "http", "redirect": map[string]any{"port": 80, "names": []any{"www.example.com"}},
-		"health": map[string]any{"path": "/health", "status": 200, "interval": 5, "timeout": 3, "rise": 2, "fall": 3, "host": "www.example.com"}}
+func balancerIn(run, network string) provision.Values {
+	return provision.Values{"name": balancerName(run), "service": "test", "run": run, "slot": "edge-vip", "network": network, "subnet": "", "provider": "", "flavor": ""}
+}
+
+func balancerName(run string) string { return strings.ToLower("failover-test-" + run + "-edge-vip") }
+
+// lbPart is one part of a load balancer, as a plan asks for it; of names the output that a later part needs.
+type lbPart struct {
+	kind provision.Kind
+	of   string
+	with provision.Values
+}
+
+// partsIn are the parts of a load balancer, in the order of their making.
+func partsIn(container string) []lbPart {
+	return []lbPart{
+		{"pool.create", "pool", provision.Values{"algorithm": "least_connections", "member_protocol": "http"}},
+		{"healthmonitor.create", "", provision.Values{"member_protocol": "http", "health": map[string]any{"path": "/health", "status": 200, "interval": 5, "timeout": 3, "rise": 2, "fall": 3, "host": "www.example.com"}}},
+		{"listener.create", "listener", provision.Values{"listen": 443, "containers": []any{container}, "connection_limit": 100, "allowed_cidrs": []any{"0.0.0.0/0"}, "tls_versions": []any{"1.2", "1.3"}, "ecdsa": true}},
+		{"listener.create", "plain", provision.Values{"listen": 80, "allowed_cidrs": []any{"0.0.0.0/0"}}},
+		{"l7policy.create", "policy", provision.Values{"position": 1, "to": "https://www.example.com"}},
+		{"l7rule.create", "", provision.Values{"compare": "EQUAL_TO", "value": "www.example.com"}},
+	}
+}
+
+// parts makes, or finds, what is in a load balancer, and gives the ids.
+func (p performer) parts(run, balancer, container string) map[string]string {
+	p.Helper()
+	ids := map[string]string{}
+	for i, part := range partsIn(container) {
+		in := part.with
+		maps.Copy(in, provision.Values{"balancer": balancer, "name": balancerName(run) + "-" + strconv.Itoa(i), "service": "test", "run": run, "slot": "edge-vip", "again": false})
+		switch part.kind {
+		case "healthmonitor.create":
+			in["pool"] = ids["pool"]
+		case "listener.create":
+			if part.of == "listener" {
+				in["pool"] = ids["pool"]
+			}
+		case "l7policy.create":
+			in["listener"] = ids["plain"]
+		case "l7rule.create":
+			in["policy"] = ids["policy"]
+		}
+		ids[part.of] = p.until(part.kind, in, provision.Done).Out.Text("id")
+	}
+	return ids
 }
 
 // performer is what a cloud's steps are performed with: cmd's engine, as far as one step goes.
@@ -119,11 +163,12 @@ func conformsBalancing(t *testing.T, c, other *openstack.Cloud, cert *secrets.Ce
 	run = strings.ReplaceAll(run, ".", "0")
 	store := provision.Values{"certificate": "edge", "fingerprint": cert.Fingerprint(), "name": strings.ToLower("failover-test-" + run + "-edge-vip.edge"), "run": run, "slot": "edge-vip"}
 	kept := p.until("certificate.store", store, provision.Done)
-	in := balancerIn(run, network, kept.Out.Text("container"))
+	in := balancerIn(run, network)
 	lb := p.until("balancer.create", in, provision.Done)
-	if lb.Out.Text("address") == "" || lb.Out.Text("port") == "" || lb.Out.Text("pool") == "" {
+	if lb.Out.Text("address") == "" || lb.Out.Text("port") == "" {
 		t.Errorf("outputs: %v", lb.Out)
 	}
+	ids := p.parts(run, lb.Out.Text("id"), kept.Out.Text("container"))
 	// Another process finds both by their names, and makes nothing.
 	q := performer{t, openstack.Handlers(openstack.Clouds{"main": other}, keys), within}
 	before := other.Writes()
@@ -132,6 +177,9 @@ func conformsBalancing(t *testing.T, c, other *openstack.Cloud, cert *secrets.Ce
 	}
 	if got := q.until("certificate.store", store, provision.Done); got.Out["container"] != kept.Out["container"] {
 		t.Errorf("found again: %v", got.Out)
+	}
+	if got := q.parts(run, lb.Out.Text("id"), kept.Out.Text("container")); !maps.Equal(got, ids) {
+		t.Errorf("found again: %v, made: %v", got, ids)
 	}
 	if n := other.Writes() - before; n != 0 {
 		t.Errorf("%d requests to change something", n)
@@ -145,7 +193,7 @@ func conformsBalancing(t *testing.T, c, other *openstack.Cloud, cert *secrets.Ce
 			t.Errorf("quota of %s: %+v", name, q)
 		}
 	}
-	join := provision.Values{"balancer": lb.Out["id"], "pool": lb.Out["pool"], "member_port": 8080, "subnets": map[string]any{}, "members web": []any{"192.0.2.11", "192.0.2.12"}}
+	join := provision.Values{"balancer": lb.Out["id"], "pool": ids["pool"], "member_port": 8080, "subnets": map[string]any{}, "members web": []any{"192.0.2.11", "192.0.2.12"}}
 	p.until("balancer.join", join, provision.Done)
 	join["members web"] = []any{"192.0.2.12", "192.0.2.13"}
 	if got := p.until("balancer.join", join, provision.Done); strings.Join(got.Out.List("members"), " ") != "192.0.2.12 192.0.2.13" {
@@ -153,6 +201,13 @@ func conformsBalancing(t *testing.T, c, other *openstack.Cloud, cert *secrets.Ce
 	}
 	serves(lb.Out.Text("address"))
 
+	// A container that is not there is refused, and told of.
+	bad := provision.Values{"balancer": lb.Out["id"], "name": balancerName(run) + "-bad", "service": "test", "run": run, "slot": "edge-vip", "again": false, "pool": ids["pool"], "listen": 8443,
+		"containers": []any{kept.Out.Text("container")[:len(kept.Out.Text("container"))-12] + "000000000000"}}
+	err = p.do("listener.create", bad)
+	if e := provision.AsError("", err); err == nil || e.Class != provision.Final || !strings.Contains(e.Said, "Could not retrieve certificate") || !strings.Contains(e.Hint, "docs/load-balancer.md") {
+		t.Errorf("without its certificate: %v", err)
+	}
 	gone := provision.Values{"id": lb.Out["id"], "name": in["name"], "run": run, "slot": "edge-vip"}
 	others := provision.Values{"id": lb.Out["id"], "name": "failover-test-other-edge-vip", "run": "01OTHER", "slot": "edge-vip"}
 	if err := p.do("balancer.delete", others); err == nil {
@@ -163,17 +218,11 @@ func conformsBalancing(t *testing.T, c, other *openstack.Cloud, cert *secrets.Ce
 		t.Errorf("after it was deleted: %+v %v", st, err)
 	}
 	p.until("certificate.remove", provision.Values{"id": kept.Out["id"], "name": store["name"], "run": run, "slot": "edge-vip"}, provision.Done)
-	// A container that is not there is refused, and told of.
-	bad := balancerIn(run, network, kept.Out.Text("container"))
-	err = p.do("balancer.create", bad)
-	if e := provision.AsError("", err); err == nil || e.Class != provision.Final || !strings.Contains(e.Said, "Could not retrieve certificate") || !strings.Contains(e.Hint, "docs/load-balancer.md") {
-		t.Errorf("without its certificate: %v", err)
-	}
 }
 
 func TestSandboxBalancing(t *testing.T) {
 	t.Parallel()
-	for name, faults := range map[string][]string{"calm": nil, "busy": {"balancer-busy=3"}, "lost": {"balancer-reply-lost", "store-reply-lost"}} {
+	for name, faults := range map[string][]string{"calm": nil, "busy": {"balancer-busy=3"}, "lost": {"balancer-reply-lost", "store-reply-lost", "part-reply-lost=6"}} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			box, c, cert, roots := boxed(t, faults...)
@@ -214,14 +263,13 @@ func TestSandboxBalancingRefusals(t *testing.T) {
 	_, _, networks := box.Offers("ORD")
 	h := openstack.Handlers(openstack.Clouds{"main": c}, func(string) *secrets.Certificate { return cert })
 	p := performer{t, h, 10 * time.Second}
-	kept := p.until("certificate.store", provision.Values{"certificate": "edge", "fingerprint": cert.Fingerprint(), "name": "failover-x", "run": "01", "slot": "edge-vip"}, provision.Done)
+	p.until("certificate.store", provision.Values{"certificate": "edge", "fingerprint": cert.Fingerprint(), "name": "failover-x", "run": "01", "slot": "edge-vip"}, provision.Done)
 	for name, change := range map[string]provision.Values{
-		"Provider 'ovn' is not enabled.":    {"provider": "ovn"},
-		"Network none not found.":           {"network": "none"},
-		"Invalid flavor_id.":                {"flavor": "none"},
-		"An SNI or default certificate con": {"containers": []any{""}},
+		"Provider 'ovn' is not enabled.": {"provider": "ovn"},
+		"Network none not found.":        {"network": "none"},
+		"Invalid flavor_id.":             {"flavor": "none"},
 	} {
-		in := balancerIn("01TEST", networks["public"], kept.Out.Text("container"))
+		in := balancerIn("01TEST", networks["public"])
 		for k, v := range change {
 			in[k] = v
 		}
@@ -229,11 +277,39 @@ func TestSandboxBalancingRefusals(t *testing.T) {
 			t.Errorf("%v: %v", change, err)
 		}
 	}
-	again := balancerIn("01AGAIN", networks["public"], kept.Out.Text("container"))
-	again["member_protocol"], again["ecdsa"] = "https", true
-	p.until("balancer.create", again, provision.Done)
+	lb := p.until("balancer.create", balancerIn("01AGAIN", networks["public"]), provision.Done)
+	in := provision.Values{"balancer": lb.Out["id"], "name": "x", "service": "test", "run": "01AGAIN", "slot": "edge-vip", "again": false, "listen": 443, "containers": []any{""}}
+	if err := p.do("listener.create", in); err == nil || provision.ClassOf(err) != provision.Final || !strings.Contains(err.Error(), "An SNI or default certificate con") {
+		t.Errorf("without a certificate: %v", err)
+	}
 	wrong := provision.Values{"certificate": "edge", "fingerprint": "other", "name": "failover-y", "run": "01", "slot": "edge-vip"}
 	if err := p.do("certificate.store", wrong); err == nil || !strings.Contains(err.Error(), "no longer in memory") {
 		t.Errorf("a certificate that is not the judged one: %v", err)
+	}
+}
+
+// A part that goes into ERROR fails its step; with again it is taken away and made anew, once.
+func TestSandboxBalancingPartInError(t *testing.T) {
+	t.Parallel()
+	box, c, _, _ := boxed(t, "part-error=2")
+	p := performer{t, openstack.Handlers(openstack.Clouds{"main": c}, nil), 20 * time.Second}
+	_, _, networks := box.Offers("ORD")
+	lb := p.until("balancer.create", balancerIn("01ERROR", networks["public"]), provision.Done)
+	in := provision.Values{"balancer": lb.Out["id"], "name": "x", "service": "test", "run": "01ERROR", "slot": "edge-vip", "again": false, "algorithm": "round_robin", "member_protocol": "https"}
+	first := p.until("pool.create", in, provision.Failed)
+	in["again"] = true
+	second := p.until("pool.create", in, provision.Failed)
+	if first.Out["id"] == second.Out["id"] || !strings.Contains(second.Seen, "ERROR") {
+		t.Errorf("first %+v, then %+v", first, second)
+	}
+	// Another process tries again.
+	other, err := openstack.New("main", provision.OpenStack{Entry: "sandbox"}, "ORD", openstack.Options{CloudsYAML: box.CloudsYAML("sandbox")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	q := performer{t, openstack.Handlers(openstack.Clouds{"main": other}, nil), 20 * time.Second}
+	if got := q.until("pool.create", in, provision.Done); got.Out["id"] == second.Out["id"] {
+		t.Errorf("the one in ERROR was taken for done: %+v", got)
 	}
 }

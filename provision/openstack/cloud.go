@@ -49,15 +49,15 @@ type Cloud struct {
 	minor   once[int] // of the newest compute microversion 2.x
 
 	mu        sync.Mutex
-	watches   map[string]*watch    // by run
-	gone      map[string]bool      // servers that we asked to be deleted
-	nets      map[string]string    // network id to name, which is what addresses are listed under
-	groups    map[string]string    // security groups that we made or saw: name to id
-	made      map[string]made      // what was created just now
-	lists     map[string]nameList  // what Inventory saw just now
-	balancers map[string]string    // that creates of ours were answered with: name to id
-	halves    map[string]time.Time // since when load balancers are ACTIVE and their parts are not
-	silence   map[string]silence   // of what is looked for to be deleted
+	watches   map[string]*watch   // by run
+	gone      map[string]bool     // servers that we asked to be deleted
+	nets      map[string]string   // network id to name, which is what addresses are listed under
+	groups    map[string]string   // security groups that we made or saw: name to id
+	made      map[string]made     // what was created just now
+	lists     map[string]nameList // what Inventory saw just now
+	balancers map[string]string   // that creates of ours were answered with: name to id
+	remade    map[string]string   // parts in ERROR that this process has removed, to make them anew: part to id
+	silence   map[string]silence  // of what is looked for to be deleted
 	ports     shared[[]port]
 	fips      shared[[]floatingIP]
 	sgroups   shared[[]serverGroup]
@@ -83,7 +83,7 @@ func New(name string, cfg provision.OpenStack, region string, o Options) (*Cloud
 	return &Cloud{
 		name: name, region: region, avoid: o.Avoid, legacy: o.Legacy, set: set, tr: tr,
 		watches: map[string]*watch{}, gone: map[string]bool{}, nets: nets, groups: map[string]string{},
-		made: map[string]made{}, lists: map[string]nameList{}, silence: map[string]silence{}, balancers: map[string]string{}, halves: map[string]time.Time{},
+		made: map[string]made{}, lists: map[string]nameList{}, silence: map[string]silence{}, balancers: map[string]string{}, remade: map[string]string{},
 	}, nil
 }
 

@@ -29,6 +29,11 @@ const (
 	CertificateRemove provision.Kind = "certificate.remove"
 	BalancerCreate    provision.Kind = "balancer.create"
 	BalancerDelete    provision.Kind = "balancer.delete"
+	PoolCreate        provision.Kind = "pool.create"
+	MonitorCreate     provision.Kind = "healthmonitor.create"
+	ListenerCreate    provision.Kind = "listener.create"
+	PolicyCreate      provision.Kind = "l7policy.create"
+	RuleCreate        provision.Kind = "l7rule.create"
 	BalancerJoin      provision.Kind = "balancer.join"
 )
 
@@ -63,6 +68,11 @@ func Handlers(c Clouds, keys Keys) map[provision.Kind]Handler {
 		CertificateRemove: handler[deleteArgs]{c, (*Cloud).checkNotStored, (*Cloud).removeStored},
 		BalancerCreate:    handler[balancerArgs]{c, (*Cloud).checkBalancer, (*Cloud).createBalancer},
 		BalancerDelete:    handler[deleteArgs]{c, (*Cloud).checkNoBalancer, (*Cloud).deleteBalancer},
+		PoolCreate:        handler[poolArgs]{c, checkPart[poolArgs], makePart[poolArgs]},
+		MonitorCreate:     handler[monitorArgs]{c, checkPart[monitorArgs], makePart[monitorArgs]},
+		ListenerCreate:    handler[listenerArgs]{c, checkPart[listenerArgs], makePart[listenerArgs]},
+		PolicyCreate:      handler[policyArgs]{c, checkPart[policyArgs], makePart[policyArgs]},
+		RuleCreate:        handler[ruleArgs]{c, checkPart[ruleArgs], makePart[ruleArgs]},
 		BalancerJoin:      handler[joinArgs]{c, (*Cloud).checkJoin, (*Cloud).join},
 	}
 }

@@ -49,7 +49,8 @@ func Faults() []FaultHelp {
 		{"region-dark[=REGION[:refuse|:hang]]", "no API and no server of REGION (the first) answers"},
 		{"balancer-error[=N]", "the first N load balancers (1) end in ERROR"},
 		{"balancer-slow=DURATION", "a load balancer takes DURATION until it is ACTIVE"},
-		{"balancer-half[=N]", "the first N load balancers (1) become ACTIVE and their listeners and pools do not"},
+		{"part-error[=N]", "the first N parts (1) of load balancers, such as listeners and pools, end in ERROR"},
+		{"part-reply-lost[=N]", "the first N parts (1) of load balancers are made or changed, but the connection is reset before the reply"},
 		{"balancer-stuck[=N]", "the first N load balancers (1) stay in PENDING_CREATE, and cannot be deleted"},
 		{"balancer-busy[=N]", "the first N changes (1) of a load balancer are answered 409: it is immutable"},
 		{"balancer-reply-lost[=N]", "the first N load balancers (1) are made, but the connection is reset before the reply"},
@@ -104,7 +105,7 @@ func (f Fault) state() (*faultState, error) {
 		} else {
 			st.n, st.word = -1, f.Arg
 		}
-	case "boot-error", "reply-lost", "wrong-host-key", "dns-job-error", "dns-delete-half", "balancer-error", "balancer-half", "balancer-stuck", "balancer-busy", "balancer-reply-lost", "store-reply-lost":
+	case "boot-error", "reply-lost", "wrong-host-key", "dns-job-error", "dns-delete-half", "balancer-error", "part-error", "part-reply-lost", "balancer-stuck", "balancer-busy", "balancer-reply-lost", "store-reply-lost":
 		count(1)
 	case "key-mismatch":
 		st.Name = "wrong-host-key"

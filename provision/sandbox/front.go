@@ -69,7 +69,7 @@ func (f *front) listener(port, ip string) net.Listener {
 	}
 	f.ln[port] = l
 	x := f.b.listeners[i]
-	srv := &http.Server{Handler: f.handler(x), ErrorLog: log.New(io.Discard, "", 0), ReadHeaderTimeout: time.Minute, TLSConfig: x.config()}
+	srv := &http.Server{Handler: f.handler(x), ErrorLog: log.New(io.Discard, "", 0), ReadHeaderTimeout: time.Minute, TLSConfig: f.config(x)}
 	f.servers = append(f.servers, srv)
 	f.c.wg.Go(func() {
 		if x.protocol == "TERMINATED_HTTPS" {
@@ -97,14 +97,17 @@ func (c *Cloud) openAt(ip, port string) net.Listener {
 }
 
 // config presents the certificate for the name that the client asks for, or else the default.
-func (l *lbListener) config() *tls.Config {
+func (f *front) config(l *lbListener) *tls.Config {
 	cfg := &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: func(h *tls.ClientHelloInfo) (*tls.Certificate, error) {
-		for i := range l.certs {
-			if h.SupportsCertificate(&l.certs[i]) == nil {
-				return &l.certs[i], nil
+		f.c.mu.Lock()
+		certs := l.certs // an update puts others in their place
+		f.c.mu.Unlock()
+		for i := range certs {
+			if h.SupportsCertificate(&certs[i]) == nil {
+				return &certs[i], nil
 			}
 		}
-		return &l.certs[0], nil
+		return &certs[0], nil
 	}}
 	if len(l.versions) > 0 {
 		if !slices.Contains(l.versions, "TLSv1.3") {
@@ -120,7 +123,14 @@ func (l *lbListener) config() *tls.Config {
 // handler does what the listener says: a policy first, then the pool.
 func (f *front) handler(l *lbListener) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		for _, p := range slices.SortedStableFunc(slices.Values(l.policies), func(a, b lbPolicy) int { return cmp.Compare(a.position, b.position) }) {
+		f.c.mu.Lock()
+		policies := make([]lbPolicy, 0, len(l.policies))
+		for _, p := range l.policies {
+			policies = append(policies, lbPolicy{action: p.action, prefix: p.prefix, url: p.url, code: p.code, position: p.position, rules: slices.Clone(p.rules)})
+		}
+		f.c.mu.Unlock()
+		slices.SortStableFunc(policies, func(a, b lbPolicy) int { return cmp.Compare(a.position, b.position) })
+		for _, p := range policies {
 			if !p.matches(r) {
 				continue
 			}
@@ -149,26 +159,26 @@ func (f *front) handler(l *lbListener) http.Handler {
 func (p lbPolicy) matches(r *http.Request) bool {
 	for _, rule := range p.rules {
 		var have string
-		switch rule.Type {
+		switch rule.kind {
 		case "HOST_NAME":
 			have = strings.ToLower(r.Host)
 		case "PATH":
 			have = r.URL.Path
 		case "HEADER":
-			have = r.Header.Get(rule.Key)
+			have = r.Header.Get(rule.key)
 		}
 		ok := false
-		switch rule.Compare {
+		switch rule.compare {
 		case "EQUAL_TO":
-			ok = have == rule.Value
+			ok = have == rule.value
 		case "STARTS_WITH":
-			ok = strings.HasPrefix(have, rule.Value)
+			ok = strings.HasPrefix(have, rule.value)
 		case "ENDS_WITH":
-			ok = strings.HasSuffix(have, rule.Value)
+			ok = strings.HasSuffix(have, rule.value)
 		case "CONTAINS":
-			ok = strings.Contains(have, rule.Value)
+			ok = strings.Contains(have, rule.value)
 		}
-		if ok == rule.Invert {
+		if ok == rule.invert {
 			return false
 		}
 	}

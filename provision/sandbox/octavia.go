@@ -2,7 +2,6 @@ package sandbox
 
 import (
 	"crypto/tls"
-	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -18,7 +17,6 @@ type balancer struct {
 	tags                          []string
 	listeners                     []*lbListener
 	pools                         []*lbPool
-	half                          bool // its parts stay PENDING_CREATE, as a real one was seen to leave them
 	created, updated              time.Time
 	busy                          time.Time // until then it is PENDING
 	busyWith                      string
@@ -28,45 +26,69 @@ type balancer struct {
 	front                         *front
 }
 
+// lbPart is what all parts have in common.
+type lbPart struct {
+	id, name string
+	tags     []string
+	born     time.Time
+	failed   bool
+}
+
+// at gives a part's provisioning_status: the balancer's, but for what is being made, or went into ERROR.
+func (p lbPart) at(b *balancer, now time.Time) string {
+	s := b.at(now)
+	switch {
+	case s == "PENDING_UPDATE" && p.born.Equal(b.updated):
+		return "PENDING_CREATE"
+	case s == "ACTIVE" && p.failed:
+		return "ERROR"
+	}
+	return s
+}
+
+func (k *call) newPart(name string, tags []string) lbPart {
+	return lbPart{id: uuid(), name: name, tags: tags, born: k.now, failed: k.c.take("part-error")}
+}
+
 type lbListener struct {
-	id, name, protocol string
-	port               int
-	pool               *lbPool
-	containers         []string // hrefs, the default first
-	certs              []tls.Certificate
-	versions           []string
-	limit              int
-	cidrs              []string
-	headers            map[string]string
-	policies           []lbPolicy
-	tags               []string
+	lbPart
+	protocol   string
+	port       int
+	pool       *lbPool
+	containers []string // hrefs, the default first
+	certs      []tls.Certificate
+	versions   []string
+	limit      int
+	cidrs      []string
+	headers    map[string]string
+	policies   []*lbPolicy
 }
 
 type lbPolicy struct {
-	id, name, action, prefix, url string
-	code, position                int
-	rules                         []lbRule
+	lbPart
+	action, prefix, url string
+	code, position      int
+	rules               []*lbRule
 }
 
 type lbRule struct {
-	Type    string `json:"type"`
-	Compare string `json:"compare_type"`
-	Key     string `json:"key"`
-	Value   string `json:"value"`
-	Invert  bool   `json:"invert"`
+	lbPart
+	kind, compare, key, value string
+	invert                    bool
 }
 
 type lbPool struct {
-	id, name, protocol, algorithm string
-	tls                           bool
-	monitor                       *lbMonitor
-	members                       []*lbMember
-	tags                          []string
+	lbPart
+	protocol, algorithm string
+	tls                 bool
+	monitor             *lbMonitor
+	members             []*lbMember
 }
 
 type lbMonitor struct {
-	id, name, kind, path, codes, host string
-	delay, timeout, rise, fall        int
+	lbPart
+	kind, path, codes, host    string
+	delay, timeout, rise, fall int
 }
 
 type lbMember struct {
@@ -89,7 +111,7 @@ var octaviaRoutes = []route{
 	on("GET /v2/lbaas/loadbalancers", func(k *call) (int, any) {
 		list := []obj{}
 		for _, b := range k.c.balancersOf(k.region) {
-			list = append(list, k.balancerView(b, false))
+			list = append(list, k.balancerView(b))
 		}
 		return k.list("loadbalancers", list)
 	}),
@@ -99,26 +121,69 @@ var octaviaRoutes = []route{
 		if b == nil {
 			return status, val
 		}
-		return 200, obj{"loadbalancer": k.balancerView(b, false)}
+		return 200, obj{"loadbalancer": k.balancerView(b)}
 	}),
 	on("DELETE /v2/lbaas/loadbalancers/{id}", balancerDelete),
 	on("GET /v2/lbaas/listeners", func(k *call) (int, any) {
-		list := []obj{}
-		for _, b := range k.c.balancersOf(k.region) {
+		return k.parts("listeners", func(b *balancer, add func(obj)) {
 			for _, l := range b.listeners {
-				list = append(list, k.listenerView(b, l))
+				add(k.listenerView(b, l))
 			}
-		}
-		return k.list("listeners", list)
+		})
 	}),
-	on("GET /v2/lbaas/pools", func(k *call) (int, any) {
-		list := []obj{}
-		for _, b := range k.c.balancersOf(k.region) {
-			for _, p := range b.pools {
-				list = append(list, k.poolView(b, p))
-			}
+	on("POST /v2/lbaas/listeners", listenerCreate),
+	on("GET /v2/lbaas/listeners/{id}", func(k *call) (int, any) {
+		b, l, status, val := k.lbListener(k.vars["id"])
+		if l == nil {
+			return status, val
 		}
-		return k.list("pools", list)
+		return 200, obj{"listener": k.listenerView(b, l)}
+	}),
+	on("PUT /v2/lbaas/listeners/{id}", listenerUpdate),
+	on("DELETE /v2/lbaas/listeners/{id}", listenerDelete),
+	on("POST /v2/lbaas/healthmonitors", monitorCreate),
+	on("DELETE /v2/lbaas/healthmonitors/{id}", monitorDelete),
+	on("GET /v2/lbaas/healthmonitors", func(k *call) (int, any) {
+		return k.parts("healthmonitors", func(b *balancer, add func(obj)) {
+			for _, p := range b.pools {
+				if p.monitor != nil {
+					add(k.monitorView(b, p))
+				}
+			}
+		})
+	}),
+	on("POST /v2/lbaas/l7policies", policyCreate),
+	on("DELETE /v2/lbaas/l7policies/{id}", policyDelete),
+	on("GET /v2/lbaas/l7policies", func(k *call) (int, any) {
+		return k.parts("l7policies", func(b *balancer, add func(obj)) {
+			for _, l := range b.listeners {
+				for _, p := range l.policies {
+					add(k.policyView(b, l, p))
+				}
+			}
+		})
+	}),
+	on("POST /v2/lbaas/l7policies/{id}/rules", ruleCreate),
+	on("DELETE /v2/lbaas/l7policies/{id}/rules/{rule}", ruleDelete),
+	on("GET /v2/lbaas/l7policies/{id}/rules", func(k *call) (int, any) {
+		b, _, p, status, val := k.lbPolicy(k.vars["id"])
+		if p == nil {
+			return status, val
+		}
+		list := []obj{}
+		for _, r := range p.rules {
+			list = append(list, k.ruleView(b, r))
+		}
+		return k.list("rules", list)
+	}),
+	on("POST /v2/lbaas/pools", poolCreate),
+	on("DELETE /v2/lbaas/pools/{id}", poolDelete),
+	on("GET /v2/lbaas/pools", func(k *call) (int, any) {
+		return k.parts("pools", func(b *balancer, add func(obj)) {
+			for _, p := range b.pools {
+				add(k.poolView(b, p))
+			}
+		})
 	}),
 	on("GET /v2/lbaas/pools/{id}", func(k *call) (int, any) {
 		b, p, status, val := k.pool()
@@ -206,17 +271,7 @@ func (k *call) balancer() (*balancer, int, any) {
 	return nil, status, val
 }
 
-func (k *call) pool() (*balancer, *lbPool, int, any) {
-	for _, b := range k.c.balancersOf(k.region) {
-		for _, p := range b.pools {
-			if p.id == k.vars["id"] {
-				return b, p, 0, nil
-			}
-		}
-	}
-	status, val := k.err(404, "Pool %s not found.", k.vars["id"])
-	return nil, nil, status, val
-}
+func (k *call) pool() (*balancer, *lbPool, int, any) { return k.lbPool(k.vars["id"]) }
 
 // mutable refuses what octavia refuses while it is at work; whatever changes a balancer asks first.
 func (k *call) mutable(b *balancer) (int, any) {
@@ -241,84 +296,6 @@ func (b *balancer) operating(now time.Time) string {
 	return "OFFLINE"
 }
 
-func (k *call) balancerView(b *balancer, full bool) obj {
-	v := obj{"id": b.id, "name": b.name, "description": b.description, "provisioning_status": b.at(k.now), "operating_status": b.operating(k.now), "admin_state_up": true,
-		"project_id": k.c.project, "created_at": novaTime(b.created), "updated_at": novaTime(b.updated), "vip_address": b.port.ip.String(), "vip_port_id": b.port.id,
-		"vip_subnet_id": b.subnet, "vip_network_id": b.network, "additional_vips": []obj{}, "provider": b.provider, "flavor_id": nullable(b.flavor),
-		"vip_qos_policy_id": nil, "tags": tagList(b.tags), "availability_zone": nil}
-	listeners, pools := []obj{}, []obj{}
-	for _, l := range b.listeners {
-		if full {
-			listeners = append(listeners, k.listenerView(b, l))
-		} else {
-			listeners = append(listeners, obj{"id": l.id})
-		}
-	}
-	for _, p := range b.pools {
-		if full {
-			pools = append(pools, k.poolView(b, p))
-		} else {
-			pools = append(pools, obj{"id": p.id})
-		}
-	}
-	v["listeners"], v["pools"] = listeners, pools
-	return v
-}
-
-func (k *call) listenerView(b *balancer, l *lbListener) obj {
-	v := obj{"id": l.id, "name": l.name, "protocol": l.protocol, "protocol_port": l.port, "connection_limit": l.limit, "allowed_cidrs": nil, "insert_headers": l.headers,
-		"provisioning_status": b.at(k.now), "operating_status": b.operating(k.now), "admin_state_up": true, "project_id": k.c.project, "loadbalancers": []obj{{"id": b.id}},
-		"default_pool_id": nil, "default_tls_container_ref": nil, "sni_container_refs": []string{}, "tags": tagList(l.tags), "tls_versions": l.versions}
-	if l.pool != nil {
-		v["default_pool_id"] = l.pool.id
-	}
-	if len(l.cidrs) > 0 {
-		v["allowed_cidrs"] = l.cidrs
-	}
-	if len(l.containers) > 0 {
-		v["default_tls_container_ref"], v["sni_container_refs"] = l.containers[0], tagList(l.containers[1:])
-	}
-	policies := []obj{}
-	for _, p := range l.policies {
-		policies = append(policies, obj{"id": p.id})
-	}
-	v["l7policies"] = policies
-	return v
-}
-
-func (k *call) poolView(b *balancer, p *lbPool) obj {
-	v := obj{"id": p.id, "name": p.name, "protocol": p.protocol, "lb_algorithm": p.algorithm, "tls_enabled": p.tls, "provisioning_status": b.at(k.now),
-		"operating_status": b.operating(k.now), "admin_state_up": true, "project_id": k.c.project, "loadbalancers": []obj{{"id": b.id}}, "tags": tagList(p.tags), "healthmonitor_id": nil}
-	if b.half {
-		v["provisioning_status"], v["operating_status"] = "PENDING_CREATE", "OFFLINE"
-	}
-	if p.monitor != nil {
-		v["healthmonitor_id"] = p.monitor.id
-	}
-	members := []obj{}
-	for _, m := range p.members {
-		members = append(members, obj{"id": m.id})
-	}
-	v["members"] = members
-	return v
-}
-
-func (k *call) memberView(b *balancer, m *lbMember) obj {
-	op := "NO_MONITOR"
-	if len(b.pools) > 0 && b.pools[0].monitor != nil {
-		if op = "OFFLINE"; m.well {
-			op = "ONLINE"
-		}
-	}
-	status := "ACTIVE"
-	if b.at(k.now) == "PENDING_UPDATE" {
-		status = "PENDING_UPDATE"
-	}
-	return obj{"id": m.id, "name": m.name, "address": m.address, "protocol_port": m.port, "weight": m.weight, "subnet_id": nullable(m.subnet), "admin_state_up": !m.down,
-		"provisioning_status": status, "operating_status": op, "project_id": k.c.project, "backup": false, "tags": []string{},
-		"created_at": novaTime(m.created), "updated_at": nil, "monitor_port": nil, "monitor_address": nil}
-}
-
 // balancerDelete begins the end: all that is in it goes along with cascade, and its address only once it is gone.
 func balancerDelete(k *call) (int, any) {
 	b, status, val := k.balancer()
@@ -340,9 +317,8 @@ func (c *Cloud) removeBalancer(b *balancer) {
 	b.front.stop()
 	delete(c.balancers, b.id)
 	c.removePort(b.port)
-	for _, x := range c.containers {
-		x.consumers = slices.DeleteFunc(x.consumers, func(o obj) bool { return strings.HasSuffix(fmt.Sprint(o["URL"]), b.id) })
-	}
+	b.listeners = nil
+	c.consume(b)
 }
 
 type memberInput struct {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -60,6 +61,8 @@ type BalancerState struct {
 	ID, Region, Name, Status, Address string
 	Port                              string // neutron's, which a floating IP leads to
 	Listen                            []int
+	Parts                             []string // "listener 443", "pool", "healthmonitor", "l7policy" and "l7rule HOST", sorted
+	Containers                        []string // ids of those that its listeners end TLS with
 	Members                           []string // address:port of the first pool's
 	Tags                              []string
 }
@@ -170,7 +173,23 @@ func (c *Cloud) Snapshot() (s Snapshot) {
 		o := BalancerState{ID: b.id, Region: b.region, Name: b.name, Status: b.at(now), Address: b.port.ip.String(), Port: b.port.id, Tags: slices.Clone(b.tags)}
 		for _, l := range b.listeners {
 			o.Listen = append(o.Listen, l.port)
+			o.Parts = append(o.Parts, "listener "+itoa(l.port))
+			for _, href := range l.containers {
+				o.Containers = append(o.Containers, href[strings.LastIndexByte(href, '/')+1:])
+			}
+			for _, p := range l.policies {
+				o.Parts = append(o.Parts, "l7policy")
+				for _, r := range p.rules {
+					o.Parts = append(o.Parts, "l7rule "+r.value)
+				}
+			}
 		}
+		for _, p := range b.pools {
+			if o.Parts = append(o.Parts, "pool"); p.monitor != nil {
+				o.Parts = append(o.Parts, "healthmonitor")
+			}
+		}
+		slices.Sort(o.Parts)
 		for _, p := range b.pools[:min(1, len(b.pools))] {
 			for _, m := range p.members {
 				o.Members = append(o.Members, m.hostPort())

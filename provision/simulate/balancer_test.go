@@ -50,13 +50,35 @@ func (w *world) balancerTrouble() []sandbox.Fault {
 	d := w.dice("balancer trouble")
 	var out []sandbox.Fault
 	for _, f := range []sandbox.Fault{{Name: "balancer-error", Arg: "1"}, {Name: "balancer-slow", Arg: "40s"}, {Name: "balancer-slow", Arg: "4m"}, {Name: "balancer-busy", Arg: "3"},
-		{Name: "balancer-reply-lost", Arg: "1"}, {Name: "store-reply-lost", Arg: "1"}} {
+		{Name: "balancer-reply-lost", Arg: "1"}, {Name: "store-reply-lost", Arg: "1"}, {Name: "part-error", Arg: "1"}, {Name: "part-reply-lost", Arg: "2"}} {
 		if d.IntN(100) < 12 {
 			out = append(out, f)
 		}
 	}
 	return out
 }
+
+// balancerPart gives what a request to octavia is about: the noun of its step's kind.
+func balancerPart(path string) provision.Kind {
+	_, rest, _ := strings.Cut(path, "/lbaas/")
+	parts := strings.Split(rest, "/")
+	switch {
+	case parts[0] == "pools" && len(parts) < 3:
+		return "pool"
+	case parts[0] == "healthmonitors":
+		return "healthmonitor"
+	case parts[0] == "listeners":
+		return "listener"
+	case parts[0] == "l7policies" && len(parts) < 3:
+		return "l7policy"
+	case parts[0] == "l7policies":
+		return "l7rule"
+	}
+	return "balancer"
+}
+
+// balancerParts is what a whole load balancer of the plan has in it.
+var balancerParts = []string{"healthmonitor", "l7policy", "l7rule www." + zone, "listener 443", "listener 80", "pool"}
 
 // balancerFacts are what preflight would know.
 func (w *world) balancerFacts(inv provision.Inventory) {
@@ -103,6 +125,9 @@ func (w *world) checkBalanced(snap sandbox.Snapshot, where, name string, values 
 	if !ok || b.Status != "ACTIVE" && b.Status != "PENDING_UPDATE" {
 		w.wrong("%s holds %s for %s, where no load balancer of ours is", where, addressText(values[0]), name)
 		return
+	}
+	if !slices.Equal(b.Parts, balancerParts) {
+		w.wrong("%s leads to a load balancer with %v for %s", where, b.Parts, name)
 	}
 	if n, s := len(behind(snap, b)), w.plan.Servers[0]; n < s.Enough() || n > s.Count {
 		w.wrong("%s leads to a load balancer with %d members for %s", where, n, name)

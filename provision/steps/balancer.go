@@ -17,12 +17,23 @@ const (
 	CertificateStore provision.Kind = "certificate.store"
 	// CertificateRemove {cloud id name run slot}: undo of CertificateStore.
 	CertificateRemove provision.Kind = "certificate.remove"
-	// BalancerCreate {cloud name service run slot network subnet provider flavor listen containers redirect connection_limit
-	// allowed_cidrs tls_versions ecdsa algorithm member_protocol health} → {id address port pool}: all of it but the members.
+	// BalancerCreate {cloud name service run slot network subnet provider flavor} → {id address port}: with nothing in it.
 	// port is the one that a floating address goes onto.
 	BalancerCreate provision.Kind = "balancer.create"
 	// BalancerDelete {cloud id name run slot}: with all that is in it.
 	BalancerDelete provision.Kind = "balancer.delete"
+	// PoolCreate {cloud balancer name service run slot algorithm member_protocol again} → {id}: without members.
+	PoolCreate provision.Kind = "pool.create"
+	// MonitorCreate {cloud balancer pool name service run slot member_protocol health again} → {id}: how members are asked.
+	MonitorCreate provision.Kind = "healthmonitor.create"
+	// ListenerCreate {cloud balancer pool name service run slot listen containers connection_limit allowed_cidrs tls_versions ecdsa
+	// again} → {id}: one that ends TLS. Without containers and pool it is one of plain HTTP, which answers 503 until a policy says otherwise.
+	ListenerCreate provision.Kind = "listener.create"
+	// PolicyCreate {cloud balancer listener name service run slot position to again} → {id}: sends requests on to a URL, keeping their
+	// path. It does nothing before it has a rule.
+	PolicyCreate provision.Kind = "l7policy.create"
+	// RuleCreate {cloud balancer policy service run slot compare value again} → {id}: which Host the policy is for.
+	RuleCreate provision.Kind = "l7rule.create"
 	// BalancerJoin {cloud balancer pool member_port SERVER-BLOCK... subnets} → {members}: members "BLOCK" are the addresses of that
 	// block's servers. It is done once the load balancer has taken them.
 	BalancerJoin provision.Kind = "balancer.join"
@@ -30,109 +41,39 @@ const (
 	MemberProve provision.Kind = "member.prove"
 )
 
-// expectBalancer is what a load balancer made of virtual machines takes; for people only.
-const expectBalancer = 60 * time.Second
+func poolID(name string) provision.StepID { return provision.StepID("pool/" + name) }
+
+func listenerID(name string) provision.StepID { return provision.StepID("listener/" + name) }
 
 func balancerID(name string) provision.StepID { return provision.StepID("balancer/" + name) }
 
 func joinID(verb, name string) provision.StepID { return provision.StepID(verb + "/" + name) }
 
-// balancer adds everything of one Balancer block. Making it waits for nothing but the certificates, so that it is done
-// while the servers boot.
+// made is a load balancer as its kind of cloud makes it.
+type made struct {
+	address provision.Output   // that clients come to
+	whole   []provision.StepID // with which it serves all that the plan wants, but for its members
+}
+
+// balancer adds everything of one Balancer block: what its cloud makes of it, the members once they are proven, and its own
+// proof.
 func (b *builder) balancer(x provision.Balancer) {
-	f := b.facts.Balancers[x.Name]
-	cloud, run, slot := provision.Lit(x.Cloud), provision.Lit(string(b.run)), provision.Lit(x.Slot())
-	var containers provision.Arg
-	containers.List = true
-	var needs []provision.StepID
-	for _, c := range x.Terminate {
-		id := b.storeCertificate(x, c)
-		needs = append(needs, id)
-		containers.Of = append(containers.Of, provision.Output{Step: id, Name: "container"})
-	}
-	with := map[string]provision.Arg{
-		"cloud": cloud, "name": provision.Lit(b.tag(x.Slot())), "service": provision.Lit(b.plan.Service), "run": run, "slot": slot,
-		"network": provision.Lit(f.Network.ID), "subnet": provision.Lit(f.Subnet), "provider": provision.Lit(x.Provider), "flavor": provision.Lit(""),
-		"listen": provision.Lit(x.Listen), "containers": containers, "redirect": provision.Lit(b.redirects(x)),
-		"connection_limit": provision.Lit(x.ConnectionLimit), "allowed_cidrs": provision.Lit(x.AllowedCIDRs), "tls_versions": provision.Lit(x.TLSVersions), "ecdsa": provision.Lit(slices.ContainsFunc(x.Terminate, func(c string) bool { return b.facts.Certificates[c].Algorithm == "ECDSA" })),
-		"algorithm": provision.Lit(x.Algorithm), "member_protocol": provision.Lit(x.MemberProtocol),
-		"health": provision.Lit(map[string]any{"path": x.Health.Path, "status": x.Health.Status, "interval": seconds(x.Health.Interval),
-			"timeout": seconds(x.Health.Timeout), "rise": x.Health.Rise, "fall": x.Health.Fall, "host": host(x.Ready)}),
-	}
-	// What is in ERROR for want of a host a moment ago may well be had now: a ladder of one rung is tried twice.
-	ladder := []map[string]provision.Arg{{}}
-	if len(f.Rungs) > 0 {
-		with["flavor"] = provision.Lit(f.Rungs[0].ID)
-	}
-	if len(f.Rungs) > 1 {
-		ladder = nil
-		for _, r := range f.Rungs[1:] {
-			ladder = append(ladder, map[string]provision.Arg{"flavor": provision.Lit(r.ID)})
-		}
-	}
-	id := b.add(provision.Step{
-		ID: balancerID(x.Name), Kind: BalancerCreate, Needs: unique(b.heldBack(needs, x.Ref())), With: with, Ladder: ladder,
-		Undo: provision.Undo{Kind: BalancerDelete, Take: []string{"cloud", "id", "name", "run", "slot"}}, Within: provision.Duration(x.Timeout), Expect: provision.Duration(expectBalancer),
-		Say: provision.Say{Stage: provision.StageCreate, Thing: "load balancer " + x.Name, Detail: describeBalancer(x, f),
-			Hint: "failover resume tries it again; openstack loadbalancer show tells more, and the provider's own people the rest"},
-	})
-	address := provision.Output{Step: id, Name: "address"}
-	if f.Floating != nil {
-		fip := b.add(provision.Step{
-			ID: provision.StepID("address/" + x.Slot()), Kind: FloatingIPCreate, Needs: []provision.StepID{id},
-			With: map[string]provision.Arg{"cloud": cloud, "port": provision.From(id, "port"), "network": provision.Lit(f.Floating.ID), "run": run, "slot": slot},
-			Undo: provision.Undo{Kind: FloatingIPDelete, Take: []string{"cloud", "id", "run", "slot"}}, Within: provision.Duration(2 * time.Minute), Expect: provision.Duration(expectMoment),
-			Say: provision.Say{Stage: provision.StageCreate, Thing: "load balancer " + x.Name, Detail: "a floating address of " + f.Floating.Name},
-		})
-		address = provision.Output{Step: fip, Name: "address"}
-	}
-	b.addresses[x.Ref()] = []source{{slot: x.Name, v4: address}}
+	m := b.octavia(x)
+	b.addresses[x.Ref()] = []source{{slot: x.Name, v4: m.address}}
 	joined := b.joinMembers("members", x, nil)
-	b.proofs[x.Ref()] = []provision.StepID{joined, address.Step}
+	proofs := []provision.StepID{joined, m.address.Step}
 	if x.Ready != nil {
-		b.proofs[x.Ref()] = b.proveBalancer(x, address, joined)
+		proofs = b.proveBalancer(x, m.address, joined)
 	}
-}
-
-// storeCertificate adds what puts one certificate where the load balancer reads it.
-func (b *builder) storeCertificate(x provision.Balancer, certificate string) provision.StepID {
-	name := x.Slot() + "." + certificate // no block's name has a dot
-	return b.add(provision.Step{
-		ID: provision.StepID("store/" + x.Name + "/" + certificate), Kind: CertificateStore, Needs: []provision.StepID{fetchID(certificate)},
-		With: map[string]provision.Arg{"cloud": provision.Lit(x.Cloud), "certificate": provision.Lit(certificate), "fingerprint": provision.From(fetchID(certificate), "fingerprint"),
-			"name": provision.Lit(b.tag(name)), "run": provision.Lit(string(b.run)), "slot": provision.Lit(x.Slot())},
-		Undo: provision.Undo{Kind: CertificateRemove, Take: []string{"cloud", "id", "name", "run", "slot"}}, Within: provision.Duration(2 * time.Minute), Expect: provision.Duration(expectMoment),
-		Say: provision.Say{Stage: provision.StagePrepare, Thing: "certificate " + certificate, Detail: "into the key manager of " + b.facts.Region + ", for load balancer " + x.Name},
-	})
-}
-
-// redirects are the names that plain HTTP is sent on under, each to itself; none where the plan wants none.
-func (b *builder) redirects(x provision.Balancer) map[string]any {
-	if !x.RedirectHTTP {
-		return nil
-	}
-	var names []string
-	add := func(n string) {
-		if n = strings.ToLower(n); n != "" && !strings.HasPrefix(n, "*") && !slices.Contains(names, n) {
-			names = append(names, n)
-		}
-	}
-	add(host(x.Ready))
-	for _, c := range x.Terminate {
-		cert, _ := b.plan.Certificate(c)
-		for _, n := range cert.Names {
-			add(n)
-		}
-	}
-	return map[string]any{"port": 80, "names": names}
+	b.proofs[x.Ref()] = append(proofs, m.whole...)
 }
 
 // joinMembers adds the step that makes the members of a load balancer those servers that are proven by then.
 func (b *builder) joinMembers(verb string, x provision.Balancer, after []provision.StepID) provision.StepID {
 	f := b.facts.Balancers[x.Name]
-	with := map[string]provision.Arg{"cloud": provision.Lit(x.Cloud), "balancer": provision.From(balancerID(x.Name), "id"), "pool": provision.From(balancerID(x.Name), "pool"),
+	with := map[string]provision.Arg{"cloud": provision.Lit(x.Cloud), "balancer": provision.From(balancerID(x.Name), "id"), "pool": provision.From(poolID(x.Name), "id"),
 		"member_port": provision.Lit(x.MemberPort), "subnets": provision.Lit(f.MemberSubnets)}
-	needs := append([]provision.StepID{balancerID(x.Name)}, after...)
+	needs := append([]provision.StepID{balancerID(x.Name), poolID(x.Name), listenerID(x.Name)}, after...)
 	for _, m := range x.Members {
 		of, from := b.membersOf(m)
 		with["members "+m] = provision.Arg{List: true, Of: of}
@@ -211,12 +152,4 @@ func host(r *provision.Ready) string {
 		return ""
 	}
 	return u.Hostname()
-}
-
-func describeBalancer(x provision.Balancer, f provision.BalancerFacts) string {
-	out := fmt.Sprintf("TLS on port %d with certificate %s, on network %s", x.Listen, strings.Join(x.Terminate, ", "), f.Network.Name)
-	if x.RedirectHTTP {
-		out += "; port 80 sends there"
-	}
-	return out
 }

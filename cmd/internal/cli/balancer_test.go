@@ -194,7 +194,9 @@ func TestBalancerFaults(t *testing.T) {
 	}{
 		{"balancer-error", exitDone, "ERROR: octavia does not tell why"},
 		{"balancer-error=2", exitFailed, "ERROR: octavia does not tell why"},
-		{"balancer-half", exitDone, "left its pool in PENDING_CREATE"},
+		{"part-error", exitDone, "its pool is in ERROR: octavia does not tell why"},
+		{"part-error=2", exitFailed, "its pool is in ERROR: octavia does not tell why"},
+		{"part-reply-lost=3", exitDone, ""},
 		{"balancer-reply-lost", exitDone, ""},
 		{"store-reply-lost", exitDone, ""},
 		{"balancer-busy=2", exitDone, "it is being changed"},
@@ -349,7 +351,7 @@ func (b *bench) whole() {
 // A run that died anywhere comes to the same end, and can be undone.
 func TestBalancerKilled(t *testing.T) {
 	t.Parallel()
-	for _, at := range []int{7, 12, 17, 24, 36} {
+	for _, at := range []int{7, 12, 17, 24, 30, 36, 44} {
 		t.Run(fmt.Sprint(at), func(t *testing.T) {
 			t.Parallel()
 			p := balancerProcesses(t)

@@ -245,7 +245,7 @@ func (s *step) verb() string {
 	switch s.Kind {
 	case "console.hostkeys":
 		return "waiting for its host key on the console"
-	case "balancer.create":
+	case "balancer.create", "pool.create", "healthmonitor.create", "listener.create", "l7policy.create", "l7rule.create":
 		return "making it"
 	case "balancer.join":
 		return "taking its members in"
@@ -275,8 +275,17 @@ func (l *Look) past(s *step) string {
 		return "up at " + s.out.Text("address")
 	case "balancer.create":
 		return "there at " + s.out.Text("address") + ", without members yet"
+	case "pool.create":
+		return "has its pool"
+	case "healthmonitor.create":
+		return "has its health monitor"
+	case "listener.create":
+		return fmt.Sprintf("listens on port %v", s.With["listen"].Is)
+	case "l7policy.create", "l7rule.create":
+		return "sends plain HTTP on"
 	case "balancer.join":
-		return plural(len(s.out.List("members")), "member")
+		n := len(s.out.List("members"))
+		return fmt.Sprintf("%d %s", n, plural(n, "member"))
 	case "member.prove":
 		return "answers at " + strings.ReplaceAll(s.out.Text("proven"), " ", ", ") + ", for its load balancer"
 	case "dns.move":
