@@ -116,7 +116,7 @@ func (k *call) domain() (*zone, int, any) {
 
 // number is a domain's id: an integer before release 1.0.35 of 2021, a UUID since, for those that are new.
 func (z *zone) number(c *Cloud) string {
-	if c.opts.Rackspace.Old {
+	if c.first().Old {
 		return strconv.Itoa(2725000 + z.order)
 	}
 	return z.id
@@ -124,7 +124,7 @@ func (z *zone) number(c *Cloud) string {
 
 // ident writes an id in the form of the release.
 func (c *Cloud) ident(id string) any {
-	if n, err := strconv.Atoi(id); err == nil && c.opts.Rackspace.Old {
+	if n, err := strconv.Atoi(id); err == nil && c.first().Old {
 		return n
 	}
 	return id

@@ -43,7 +43,7 @@ func (k *call) accept(z *zone, do func(now time.Time) (any, *dnsFail)) (int, any
 	if k.c.take("dns-job-error") {
 		j.fail = &dnsFail{Message: "Internal error", Code: 500, Details: "simulated"}
 	}
-	if k.c.opts.Rackspace.Quick { // as of release 1.0.35 a job may be over in the very first answer
+	if k.c.first().Quick { // as of release 1.0.35 a job may be over in the very first answer
 		j.ends = k.now
 	}
 	z.jobs = append(z.jobs, j)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -59,9 +60,10 @@ former one is still needed, once: failover seal keeps it; for other places name 
 	return cmd
 }
 
-// canDeliver says which run is meant where none is named: the latest that has delivered something and stands yet.
+// canDeliver says which run is meant where none is named: the latest whose servers have been given something, and that stands yet. One whose servers
+// fetched it themselves is meant, too: to renew an earlier run instead would be no answer.
 func canDeliver(p past) bool {
-	return isFailover(p) && !abandoned(p) && len(steps.Deliveries(p.graph, p.events, nil)) > 0
+	return isFailover(p) && !abandoned(p) && len(steps.Deliveries(p.graph, p.events, nil))+len(steps.Pulled(p.graph, p.events)) > 0
 }
 
 func abandoned(p past) bool {
@@ -128,14 +130,18 @@ func (o *deliverOptions) graph(ctx context.Context, p past, s *site, st *keep) (
 	if err != nil {
 		return none, provision.Facts{}, err
 	}
-	servers := steps.Deliveries(p.graph, p.events, later)
-	if servers, err = o.wanted(servers, run); err != nil {
+	pulled := steps.Pulled(p.graph, p.events)
+	servers, err := o.wanted(steps.Deliveries(p.graph, p.events, later), pulled, run)
+	if err != nil {
 		return none, provision.Facts{}, err
 	}
 	r := &renewal{o: o, past: p, site: s, facts: provision.Facts{Region: p.graph.Region, At: time.Now(), Certificates: map[string]provision.CertificateFacts{}},
 		got: map[string]*secrets.Certificate{}, plan: steps.Renewal{Roots: map[string]string{}}}
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute) // a person may be asked meanwhile
 	defer cancel()
+	if r.pulled(pulled, servers); len(servers) == 0 {
+		return none, r.facts, nil
+	}
 	r.certificates(ctx, servers)
 	r.servers(ctx, servers)
 	if !r.facts.Refused() {
@@ -149,10 +155,10 @@ func (o *deliverOptions) graph(ctx context.Context, p past, s *site, st *keep) (
 	return g, r.facts, g.Check()
 }
 
-// wanted keeps the servers of the certificates that were named.
-func (o *deliverOptions) wanted(servers []steps.Ended, run provision.RunID) ([]steps.Ended, error) {
+// wanted keeps the servers of the certificates that were named. pulled are those that have fetched theirs.
+func (o *deliverOptions) wanted(servers, pulled []steps.Ended, run provision.RunID) ([]steps.Ended, error) {
 	var have []string
-	for _, e := range servers {
+	for _, e := range slices.Concat(servers, pulled) {
 		if !slices.Contains(have, e.Certificate) {
 			have = append(have, e.Certificate)
 		}
@@ -166,6 +172,24 @@ func (o *deliverOptions) wanted(servers []steps.Ended, run provision.RunID) ([]s
 		}
 	}
 	return slices.DeleteFunc(servers, func(e steps.Ended) bool { return len(o.names) > 0 && !slices.Contains(o.names, e.Certificate) }), nil
+}
+
+// pulled says of the servers that fetched their certificate themselves that they keep it. Where there are no others, that is a refusal.
+func (r *renewal) pulled(pulled, others []steps.Ended) {
+	weight, run := provision.Warn, r.past.entry.Run.Short()
+	if len(others) == 0 {
+		weight = provision.Refuse
+	}
+	by := map[string][]string{}
+	for _, e := range pulled {
+		if len(r.o.names) == 0 || slices.Contains(r.o.names, e.Certificate) {
+			by[e.Certificate] = append(by[e.Certificate], e.Slot)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(by)) {
+		r.find(weight, "certificate", strings.Join(by[name], ", "), fmt.Sprintf("a new run makes servers that fetch the renewed one: failover --region %s, and then: failover abandon %s", r.facts.Region, run),
+			"fetched certificate %s from Vault themselves, by a token that works once; nobody can log in to them, and nothing can be delivered to them", name)
+	}
 }
 
 // renewals reads the journals of what was delivered to the run's servers since, oldest first.

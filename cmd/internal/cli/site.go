@@ -317,9 +317,15 @@ func (s *site) sources() preflight.Sources {
 		Wrap: s.tryWrap,
 	}
 	for name, c := range s.clouds {
+		if s.idle(name) {
+			continue
+		}
 		src.Inventory[name] = func(ctx context.Context, servers []provision.Server) (provision.Inventory, error) {
 			balancers := slices.DeleteFunc(slices.Clone(s.plan.Balancers), func(b provision.Balancer) bool { return b.Cloud != name })
 			inv, err := c.Inventory(ctx, openstack.Query{Service: s.plan.Service, Servers: servers, Balancers: balancers})
+			if s.elsewhere(name, err) {
+				return provision.Inventory{Cloud: name, Region: s.region, Servers: []provision.Live{}}, nil
+			}
 			if front := s.fronts[name]; front != nil && len(balancers) > 0 && err == nil {
 				front.Inventory(ctx, s.plan.Service, &inv)
 			}
