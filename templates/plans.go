@@ -2,7 +2,7 @@ package templates
 
 import "bytes"
 
-// Starter gives the commented failover.hcl that `failover init` writes, for "openstack" or "rackspace". It loads without credentials.
+// Starter gives the commented failover.hcl that `failover init` writes, for "openstack", "rackspace" or "flex". It loads without credentials.
 func Starter(cloud, service string) []byte {
 	return bytes.ReplaceAll(embedded(of("starter", cloud)), []byte("__SERVICE__"), []byte(service))
 }
@@ -12,13 +12,13 @@ func BalancerStarter(service string) []byte {
 	return bytes.ReplaceAll(embedded("balancer.hcl"), []byte("__SERVICE__"), []byte(service))
 }
 
-// SandboxPlan gives the plan that `failover --sandbox` runs, for "openstack" or "rackspace". It reads ca.pem, secrets.age and identity.txt
+// SandboxPlan gives the plan that `failover --sandbox` runs, for "openstack", "rackspace" or "flex". It reads ca.pem, secrets.age and identity.txt
 // from its folder, which the command writes first.
 func SandboxPlan(cloud string) []byte { return embedded(of("sandbox", cloud)) }
 
 func of(name, cloud string) string {
-	if cloud == "rackspace" {
-		name += "-rackspace"
+	if cloud != "openstack" {
+		name += "-" + cloud
 	}
 	return name + ".hcl"
 }

@@ -41,4 +41,7 @@ type Stepwise interface {
 	Zone
 	// Halfway reports whether have is on its way from old to next, and can only be so by a change of ours.
 	Halfway(old, next, have provision.RRset) bool
+	// Busy says what the provider has accepted for a set and not done yet, whoever sent it; empty where that is nothing. What is
+	// read before that is not what will be there.
+	Busy(ctx context.Context, name, typ string) (string, error)
 }

@@ -66,6 +66,18 @@ func (l *late) Halfway(old, next, have provision.RRset) bool {
 	return err == nil && ok && s.Halfway(old, next, have)
 }
 
+// Busy is empty where the provider does all at once.
+func (l *late) Busy(ctx context.Context, name, typ string) (string, error) {
+	z, err := l.get(ctx)
+	if err != nil {
+		return "", err
+	}
+	if s, ok := z.(Stepwise); ok {
+		return s.Busy(ctx, name, typ)
+	}
+	return "", nil
+}
+
 // MostValues gives 0 where the provider names no limit.
 func (l *late) MostValues(ctx context.Context) (int, error) {
 	z, err := l.get(ctx)

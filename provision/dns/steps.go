@@ -104,16 +104,24 @@ func (h *Changer) Check(ctx context.Context, s provision.Step, in provision.Valu
 	at, mine := h.put[s.ID]
 	h.mu.Unlock()
 	if !mine {
+		if z, ok := zone.(Stepwise); ok { // before the set is read: what is on its way then is in what is read, or is seen here
+			busy, err := z.Busy(ctx, next.Name, next.Type)
+			if err != nil {
+				return provision.Status{}, err
+			}
+			if busy != "" {
+				h.watched.left(string(s.ID), false, 0)
+				return provision.Status{State: provision.Working, Seen: busy, Again: providerEvery}, nil
+			}
+		}
 		have, err := zone.Get(ctx, next.Name, next.Type)
 		if err != nil {
 			return provision.Status{}, err
 		}
 		if !equal(have, next) {
-			for _, f := range from {
-				if equal(have, f) || halfway(zone, f, next, have) {
-					h.watched.left(string(s.ID), false, 0)
-					return provision.Status{State: provision.Absent}, nil
-				}
+			if replaces(zone, from, next, have) {
+				h.watched.left(string(s.ID), false, 0)
+				return provision.Status{State: provision.Absent}, nil
 			}
 			if c.Leave && !overlap(have.Values, c.Values) && !overlap(have.Values, c.From) {
 				return provision.Status{State: provision.Done, Out: provision.Values{"ttl": have.TTL, "values": append([]string{}, have.Values...), "left": true}}, nil
@@ -160,9 +168,21 @@ func overlap(a, b []string) bool {
 	return common(a, b) != "" || slices.ContainsFunc(a, func(x string) bool { return slices.Contains(b, x) })
 }
 
-func halfway(z Zone, old, next, have provision.RRset) bool {
-	s, ok := z.(Stepwise)
-	return ok && s.Halfway(old, next, have)
+// replaces reports whether next may be put in place of have: that is one of from, or halfway from one of them to next, or
+// from one of them to another, where an earlier change has stopped.
+func replaces(z Zone, from []provision.RRset, next, have provision.RRset) bool {
+	s, stepwise := z.(Stepwise)
+	for _, f := range from {
+		if equal(have, f) || stepwise && s.Halfway(f, next, have) {
+			return true
+		}
+		for _, g := range from {
+			if stepwise && s.Halfway(f, g, have) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func changedError(have, old provision.RRset) error {
@@ -197,7 +217,12 @@ func (h *Changer) Do(ctx context.Context, s provision.Step, in provision.Values)
 		if gerr != nil {
 			return gerr
 		}
-		return changedError(have, c.Old)
+		if !replaces(zone, from, next, have) {
+			return changedError(have, c.Old)
+		}
+		if err = zone.Set(ctx, have, next); errors.Is(err, ErrChanged) { // again, within a moment
+			return changedError(have, c.Old)
+		}
 	}
 	if err == nil {
 		h.mu.Lock()

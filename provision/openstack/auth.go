@@ -2,8 +2,11 @@ package openstack
 
 import (
 	"context"
+	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/dripstat/failover/provision"
@@ -125,8 +128,18 @@ func (c *Cloud) token(ctx context.Context, url string) (r gophercloud.AuthResult
 		code = status(err)
 		e := provision.AsError("cloud."+c.name, explain(c.set.identity.Name, http.MethodGet, "log in at "+url, err))
 		switch code {
+		case 0:
+			if c.set.regional && e.Hint == "" {
+				e.Hint = fmt.Sprintf("is %s a region of this cloud? Its name is in the URL, which is from %s", c.region, c.set.source)
+			}
 		case 401:
 			e.Hint = "check " + c.set.identity.Check + " in " + c.set.source
+			if proxied(url) {
+				e.Hint += "; or type it again: Rackspace's keystone says so, too, while the service that it asks itself does not answer"
+				if try == 1 && sleep(ctx, time.Second) == nil {
+					continue
+				}
+			}
 		case 404:
 			e.What, e.Said = "log in at "+url+": no identity service "+c.set.identity.Version+" is there", ""
 		}
@@ -137,6 +150,15 @@ func (c *Cloud) token(ctx context.Context, url string) (r gophercloud.AuthResult
 			return r, code, e
 		}
 	}
+}
+
+// proxied reports whether a keystone asks Rackspace's older identity service for each password. It answers 401 where that one
+// is too slow or cannot be reached, so one 401 is not believed; it locks a user out after six, so no more than one is asked again.
+// https://github.com/rackerlabs/keystone-rxt/blob/main/keystone_rxt/rackspace.py (_return_rxt_roles), security_compliance in
+// https://github.com/rackerlabs/genestack/blob/main/base-helm-configs/keystone/keystone-helm-overrides.yaml
+func proxied(identity string) bool {
+	u, err := url.Parse(identity)
+	return err == nil && strings.HasPrefix(u.Hostname(), "keystone.") && strings.HasSuffix(u.Hostname(), ".rackspacecloud.com")
 }
 
 // endpoint finds a service's URL in a region; where the wanted interface has none, public will do.

@@ -43,8 +43,10 @@ func (c *Cloud) checkNoBalancer(ctx context.Context, a deleteArgs) (provision.St
 		return provision.Status{}, err
 	}
 	for _, b := range here {
-		if !b.pending() {
+		if !b.going() { // it is there, and one list without it later tells nothing
 			c.noisy(BalancerDelete, a.key())
+		}
+		if !b.pending() {
 			return provision.Status{State: provision.Absent, Seen: b.Status}, nil
 		}
 	}

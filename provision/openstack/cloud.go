@@ -68,7 +68,7 @@ func New(name string, cfg provision.OpenStack, region string, o Options) (*Cloud
 	if o.Env == nil {
 		o.Env = os.LookupEnv
 	}
-	set, err := configure(cfg, o)
+	set, err := configure(cfg, region, o)
 	if err != nil {
 		return nil, provision.AsError("cloud."+name, err)
 	}
@@ -110,6 +110,7 @@ func (c *Cloud) Close() {
 type RegionError struct {
 	Region string
 	Valid  []string
+	At     string // the identity URL whose catalog it is, where each region has one of its own; else empty
 }
 
 // Error lists the valid regions.
@@ -117,6 +118,9 @@ func (e *RegionError) Error() string {
 	s := fmt.Sprintf("there is no region %q", e.Region)
 	if e.Region == "" {
 		s = "no region was given"
+	}
+	if e.At != "" {
+		s += " in the catalog of " + e.At
 	}
 	if len(e.Valid) == 0 {
 		return s + ": the catalog names no compute service at all"
@@ -135,7 +139,11 @@ func (c *Cloud) Connect(ctx context.Context) error {
 	}
 	valid := s.regions(c.set.iface)
 	if !slices.Contains(valid, c.region) {
-		return &RegionError{Region: c.region, Valid: valid}
+		e := &RegionError{Region: c.region, Valid: valid}
+		if c.set.regional {
+			e.At = strings.Join(c.set.urls, ", ")
+		}
+		return e
 	}
 	return nil
 }

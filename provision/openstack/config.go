@@ -2,6 +2,7 @@ package openstack
 
 import (
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -16,8 +17,10 @@ import (
 type settings struct {
 	source string // for messages: where it came from
 	urls   []string
-	auth   gophercloud.AuthOptions
-	scope  *gophercloud.AuthScope // nil: what the credentials bring
+	// regional says that they are this region's own: each region has an identity service.
+	regional bool
+	auth     gophercloud.AuthOptions
+	scope    *gophercloud.AuthScope // nil: what the credentials bring
 	// identity is how to log in with them.
 	identity Identity
 	iface    string
@@ -51,7 +54,7 @@ func envNames() (auth, top map[string]string) {
 	return auth, top
 }
 
-func configure(cfg provision.OpenStack, o Options) (settings, error) {
+func configure(cfg provision.OpenStack, region string, o Options) (settings, error) {
 	if o.Identity != nil {
 		return settings{source: o.Identity.Source, urls: o.Identity.URLs, identity: *o.Identity, iface: "public"}, nil
 	}
@@ -60,7 +63,7 @@ func configure(cfg provision.OpenStack, o Options) (settings, error) {
 		return settings{}, err
 	}
 	override(&b, cfg, o)
-	return b.settings()
+	return b.settings(region)
 }
 
 // find looks up the entry that the plan names, or OS_CLOUD, or OS_* variables.
@@ -139,7 +142,7 @@ func override(b *bare, cfg provision.OpenStack, o Options) {
 	}
 }
 
-func (b bare) settings() (settings, error) {
+func (b bare) settings(region string) (settings, error) {
 	bad := func(hint, format string, a ...any) (settings, error) {
 		return settings{}, &provision.Error{What: b.source + ": " + fmt.Sprintf(format, a...), Hint: hint, Class: provision.Final}
 	}
@@ -151,7 +154,12 @@ func (b bare) settings() (settings, error) {
 		if !strings.HasPrefix(u, "http://") && !strings.HasPrefix(u, "https://") {
 			return bad("", "auth_url %q is not an http or https URL", u)
 		}
-		if u = identityURL(u); !slices.Contains(s.urls, u) {
+		here, err := inRegion(u, region)
+		if err != nil {
+			return bad(`there is one place to fill in: {region}; in clouds.yaml {region_name}, too`, "auth_url %q: %v", u, err)
+		}
+		s.regional = s.regional || here != u
+		if u = identityURL(here); !slices.Contains(s.urls, u) {
 			s.urls = append(s.urls, u)
 		}
 	}
@@ -275,6 +283,32 @@ func (b bare) credentials(s *settings) string {
 	}
 	o.Scope = s.scope
 	return ""
+}
+
+// inRegion puts a region where an identity URL has a place for it: {region}, or {region_name} as other clients of clouds.yaml have it. In a
+// host it is in lower case, as catalogs write hosts; in a path it is as it is.
+// https://opendev.org/openstack/openstacksdk/src/branch/master/openstack/config/loader.py (auth_url.format)
+func inRegion(u, region string) (string, error) {
+	scheme, rest, _ := strings.Cut(u, "://")
+	host, path, slash := strings.Cut(rest, "/")
+	fill := func(s, with string) string {
+		return strings.NewReplacer("{region}", with, "{region_name}", with).Replace(s)
+	}
+	out := scheme + "://" + fill(host, strings.ToLower(region))
+	if slash {
+		out += "/" + fill(path, region)
+	}
+	switch {
+	case strings.ContainsAny(out, "{}"):
+		return "", errors.New("it has a place for something else than a region")
+	case out == u:
+		return u, nil
+	case region == "" || strings.ContainsFunc(region, func(r rune) bool {
+		return r != '-' && r != '_' && r != '.' && (r < '0' || r > '9') && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z')
+	}):
+		return "", fmt.Errorf("region %q cannot stand in it", region) // with a slash in it, the password would go to another host
+	}
+	return out, nil
 }
 
 // identityURL gives the v3 root: the version is told, not discovered, which saves a round trip.

@@ -93,7 +93,7 @@ func TestConfigure(t *testing.T) {
 		{name: "nothing", err: "no credentials"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			s, err := configure(tt.cfg, Options{Env: env(tt.env...), CloudsYAML: []byte(cloudsYAML)})
+			s, err := configure(tt.cfg, "ORD", Options{Env: env(tt.env...), CloudsYAML: []byte(cloudsYAML)})
 			if tt.err != "" {
 				if err == nil || !strings.Contains(err.Error(), tt.err) {
 					t.Fatalf("%v, want %s", err, tt.err)
@@ -108,10 +108,34 @@ func TestConfigure(t *testing.T) {
 			}
 		})
 	}
-	_, err := configure(provision.OpenStack{Entry: "frist"}, Options{Env: env(), CloudsYAML: []byte(cloudsYAML)})
+	_, err := configure(provision.OpenStack{Entry: "frist"}, "ORD", Options{Env: env(), CloudsYAML: []byte(cloudsYAML)})
 	var pe *provision.Error
 	if !errors.As(err, &pe) || !strings.Contains(pe.Hint, `did you mean "first"?`) || !strings.Contains(pe.Hint, "second") {
 		t.Errorf("hint: %+v", pe)
+	}
+}
+
+// TestRegionOfAnIdentityURL: each region has its own, where the URL has a place for it.
+func TestRegionOfAnIdentityURL(t *testing.T) {
+	for _, tt := range []struct{ url, region, want, err string }{
+		{"https://keystone.api.{region}.rackspacecloud.com/v3", "DFW3", "https://keystone.api.dfw3.rackspacecloud.com/v3/", ""},
+		{"https://keystone.api.{region_name}.rackspacecloud.com:5000", "SJC3", "https://keystone.api.sjc3.rackspacecloud.com:5000/v3/", ""},
+		{"https://cloud.example/{region}/identity/v3", "DFW3", "https://cloud.example/DFW3/identity/v3/", ""},
+		{"https://cloud.example/identity/v3", "DFW3", "https://cloud.example/identity/v3/", ""},
+		{"https://{zone}.cloud.example/v3", "DFW3", "", "a place for something else than a region"},
+		{"https://keystone.{region}.cloud.example/v3", "evil.example/x", "", `region "evil.example/x" cannot stand in it`},
+		{"https://keystone.{region}.cloud.example/v3", "", "", `region "" cannot stand in it`},
+	} {
+		cfg := provision.OpenStack{AuthURLs: []string{tt.url}, Username: "u", Password: secrets.NewValue([]byte("p")), Project: "q"}
+		s, err := configure(cfg, tt.region, Options{Env: env()})
+		switch {
+		case tt.err != "":
+			if err == nil || !strings.Contains(err.Error(), tt.err) {
+				t.Errorf("%s in %q: %v", tt.url, tt.region, err)
+			}
+		case err != nil || len(s.urls) != 1 || s.urls[0] != tt.want || s.regional != strings.Contains(tt.url, "{"):
+			t.Errorf("%s in %q: %q (its own: %v), %v", tt.url, tt.region, s.urls, s.regional, err)
+		}
 	}
 }
 
@@ -131,26 +155,26 @@ func TestFiles(t *testing.T) {
 	write("x/openstack/secure.yaml", "clouds: {c: {auth: {password: secret}}, other: {auth: {password: x}}}")
 	write("x/openstack/clouds-public.yaml", "public-clouds: {pub: {auth: {auth_url: 'https://pub', username: theirs}}}")
 	o := Options{Env: env("XDG_CONFIG_HOME", filepath.Join(dir, "x"), "HOME", dir), Dir: dir}
-	s, err := configure(provision.OpenStack{Entry: "c"}, o)
+	s, err := configure(provision.OpenStack{Entry: "c"}, "ORD", o)
 	if err != nil || s.auth.Password != "secret" || s.auth.Username != "u" || s.urls[0] != "https://pub/v3/" {
 		t.Errorf("%+v %v", s, err)
 	}
 	write("clouds.yaml", "clouds: {c: {auth: {auth_url: 'https://near', username: u, password: p}}}")
-	if s, err = configure(provision.OpenStack{Entry: "c"}, o); err != nil || s.urls[0] != "https://near/v3/" {
+	if s, err = configure(provision.OpenStack{Entry: "c"}, "ORD", o); err != nil || s.urls[0] != "https://near/v3/" {
 		t.Errorf("%+v %v", s, err)
 	}
 	o.Env = env("OS_CLIENT_CONFIG_FILE", filepath.Join(dir, "none.yaml"))
-	if _, err = configure(provision.OpenStack{Entry: "c"}, o); err == nil || !strings.Contains(err.Error(), "none.yaml") {
+	if _, err = configure(provision.OpenStack{Entry: "c"}, "ORD", o); err == nil || !strings.Contains(err.Error(), "none.yaml") {
 		t.Errorf("%v", err)
 	}
 	write("bad.yaml", "clouds: [\n")
 	o.Env = env("OS_CLIENT_CONFIG_FILE", filepath.Join(dir, "bad.yaml"))
-	if _, err = configure(provision.OpenStack{Entry: "c"}, o); err == nil || !strings.Contains(err.Error(), "bad.yaml") {
+	if _, err = configure(provision.OpenStack{Entry: "c"}, "ORD", o); err == nil || !strings.Contains(err.Error(), "bad.yaml") {
 		t.Errorf("%v", err)
 	}
 	o.Env = env("XDG_CONFIG_HOME", filepath.Join(dir, "empty"), "HOME", dir)
 	o.Dir = filepath.Join(dir, "empty")
-	if _, err = configure(provision.OpenStack{Entry: "c"}, o); err == nil || !strings.Contains(err.Error(), "no clouds.yaml") {
+	if _, err = configure(provision.OpenStack{Entry: "c"}, "ORD", o); err == nil || !strings.Contains(err.Error(), "no clouds.yaml") {
 		t.Errorf("%v", err)
 	}
 }

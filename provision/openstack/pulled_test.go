@@ -1,6 +1,8 @@
 package openstack
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -25,6 +27,30 @@ func TestPulledLines(t *testing.T) {
 		alarm, failed, fetched := pulledLines(tt.console, a)
 		if alarm != tt.alarm || failed != tt.failed || fetched != tt.fetched {
 			t.Errorf("%s: %q %q %v", tt.name, alarm, failed, fetched)
+		}
+	}
+}
+
+// Consoles as a real Debian 12 with cloud-init 22.4.2 has printed them, where the script was run by it (TestServerFetchesAsItBoots).
+func TestPulledLinesOfARealConsole(t *testing.T) {
+	const print = "8b51c7daf827bc62b042142f1db0e1f4b1e3d9cd7643bbca4440e23fe1d17f98"
+	for file, want := range map[string]struct {
+		alarm   string
+		fetched bool
+	}{
+		"console-fetched.txt": {"", true},
+		"console-alarm.txt":   {"the wrapping token was used before, or is older than 900 s (Vault: 400 wrapping token is not valid or does not exist)", false},
+	} {
+		text, err := os.ReadFile(filepath.Join("testdata", file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		alarm, failed, fetched := pulledLines(string(text), pulledArgs{Certificate: "edge", Fingerprint: print})
+		if alarm != want.alarm || failed != "" || fetched != want.fetched {
+			t.Errorf("%s: %q %q %v", file, alarm, failed, fetched)
+		}
+		if _, _, fetched := pulledLines(string(text), pulledArgs{Certificate: "edge", Fingerprint: strings.Repeat("0", 64)}); fetched {
+			t.Errorf("%s: another certificate is taken for it", file)
 		}
 	}
 }

@@ -251,9 +251,14 @@ func (d *decoder) cloud(x *block) provision.Cloud {
 		ApplicationCredentialID: o.text("application_credential_id", ""), ApplicationCredentialSecret: o.secret("application_credential_secret"),
 		Interface: o.text("interface", "public"),
 	}
-	for _, u := range c.OpenStack.AuthURLs {
+	for _, given := range c.OpenStack.AuthURLs {
+		u := strings.ReplaceAll(given, "{region}", "x") // where each region has an identity service of its own
+		if strings.ContainsAny(u, "{}") {
+			o.wrong("auth_url", `auth_url = "https://keystone.{region}.example.com/v3"`, "has %s; the only thing that is filled in is {region}", o.show("auth_url", given))
+			continue
+		}
 		if w, err := url.Parse(u); u != Placeholder && (err != nil || w.Scheme != "https" && w.Scheme != "http" || w.Host == "") {
-			o.wrong("auth_url", `auth_url = "https://identity.example.com/v3"`, "has %s, which is not a URL", o.show("auth_url", u))
+			o.wrong("auth_url", `auth_url = "https://identity.example.com/v3"`, "has %s, which is not a URL", o.show("auth_url", given))
 		}
 	}
 	if i := c.OpenStack.Interface; i != Placeholder && i != "public" && i != "internal" && i != "admin" {

@@ -11,6 +11,7 @@ import (
 	"math/big"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -257,12 +258,84 @@ func TestBuiltInPlansLoad(t *testing.T) {
 	if s := p.Servers[0]; p.Clouds[0].Rackspace == nil || s.Open != nil || !s.ConfigDrive || s.SSH.User != "root" || p.Zones[0].Provider.CloudDNS == nil {
 		t.Errorf("%+v", p)
 	}
+	if p, err = Parse(map[string][]byte{"failover.hcl": templates.Starter("flex", "my-shop")}, t.TempDir(), Options{Env: noEnv, Offline: true}); err != nil {
+		t.Fatal(shown(err, false, 100))
+	}
+	if here, there := p.For("DFW3").Servers[0], p.For("SJC3").Servers[0]; here.Image.Name != "Debian-12" || there.Image.Name != "Debian 12" || there.Flavors[0].Name != "gp.0.16.64" || there.FloatingIP != "PUBLICNET" {
+		t.Errorf("%+v", p)
+	}
+	if _, err = Parse(map[string][]byte{"sandbox.hcl": templates.SandboxPlan("flex")}, dir, Options{Env: noEnv}); err != nil {
+		t.Fatal(shown(err, false, 100))
+	}
 	for name, b := range map[string][]byte{"starter": templates.Starter("openstack", "shop"), "sandbox": templates.SandboxPlan("openstack"),
-		"starter of Rackspace": templates.Starter("rackspace", "shop"), "sandbox of Rackspace": templates.SandboxPlan("rackspace")} {
+		"starter of Rackspace": templates.Starter("rackspace", "shop"), "sandbox of Rackspace": templates.SandboxPlan("rackspace"),
+		"starter of Flex": templates.Starter("flex", "shop"), "sandbox of Flex": templates.SandboxPlan("flex")} {
 		f, err := Format(name+".hcl", b)
 		if err != nil || !bytes.Equal(f, b) {
 			t.Errorf("%s is not laid out as failover fmt does: %v\n%s", name, err, cmp.Diff(string(b), string(f)))
 		}
+	}
+}
+
+// Everything that is called otherwise in another region can be said of it, the cloud too.
+func TestWhatDiffersInARegion(t *testing.T) {
+	p, err := Parse(map[string][]byte{"failover.hcl": []byte(`service = "x"
+home    = "IAD3"
+regions = ["DFW3", "ORD"]
+cloud "flex" {
+  openstack {
+    auth_url = "https://keystone.api.{region}.rackspacecloud.com/v3"
+    username = "u"
+    password = "p"
+  }
+}
+cloud "rax" {
+  rackspace {}
+}
+server "web" {
+  cloud           = cloud.flex
+  image           = "Debian-12"
+  flavor          = "gp.5.4.8"
+  networks        = ["private"]
+  floating_ip     = "PUBLICNET"
+  zones           = ["az1"]
+  security_groups = ["web"]
+  volume {
+    size = "40GB"
+    type = "Performance"
+  }
+  region "DFW3" {
+    image           = "Debian 12"
+    flavor          = "gp.0.4.8"
+    networks        = ["inside", "backend"]
+    floating_ip     = "PUBLICNET2"
+    zones           = ["nova"]
+    security_groups = ["web-dfw"]
+    volume {
+      type = "Standard"
+    }
+  }
+  region "ORD" {
+    cloud           = cloud.rax
+    image           = "Debian 12 (Bookworm)"
+    flavor          = "general1-8"
+    networks        = []
+    floating_ip     = null
+    zones           = []
+    security_groups = []
+  }
+}
+`)}, t.TempDir(), Options{Env: noEnv})
+	if err != nil {
+		t.Fatal(shown(err, false, 100))
+	}
+	s := p.For("DFW3").Servers[0]
+	if s.Image.Name != "Debian 12" || s.Flavors[0].Name != "gp.0.4.8" || !slices.Equal(s.Networks, []string{"inside", "backend"}) || s.FloatingIP != "PUBLICNET2" ||
+		!slices.Equal(s.Zones, []string{"nova"}) || !slices.Equal(s.SecurityGroups, []string{"web-dfw"}) || s.Volume != (provision.Volume{SizeGB: 40, Type: "Standard"}) {
+		t.Errorf("%+v", s)
+	}
+	if s = p.For("ORD").Servers[0]; s.Cloud != "rax" || len(s.Networks) > 0 || s.FloatingIP != "" || s.SSH.User != "root" {
+		t.Errorf("%+v", s)
 	}
 }
 

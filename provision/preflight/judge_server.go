@@ -199,6 +199,10 @@ func (j *judgement) networks(s provision.Server, inv provision.Inventory, thing 
 	for _, name := range s.Networks {
 		if n := get(name); n != nil {
 			out = append(out, *n)
+			if n.External && !n.Shared { // https://docs.openstack.org/nova/latest/configuration/policy.html: network:attach_external_network
+				j.find(provision.Warn, "network", thing, s.Pos, "networks = [...] of your own, and floating_ip = \""+n.Name+"\"",
+					"network %s is external and not shared: most clouds let nobody but administrators put servers into it", n.Name)
+			}
 		}
 	}
 	var floating *provision.Network

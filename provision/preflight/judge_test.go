@@ -40,7 +40,7 @@ func good() (provision.Plan, seen) {
 			Images:  map[string][]provision.Image{"web": {{ID: "i1", Name: "debian-12", Status: "active", MinDiskGB: 3, MinRAMMB: 512, Architecture: "x86_64"}}},
 			Flavors: []provision.Flavor{{ID: "f1", Name: "small", VCPUs: 2, RAMMB: 4096, DiskGB: 20}, {ID: "f2", Name: "big", VCPUs: 16, RAMMB: 65536, DiskGB: 100}, {ID: "f3", Name: "diskless", VCPUs: 32, RAMMB: 131072}},
 			Zones:   []string{"az1", "az2"},
-			Networks: []provision.Network{{ID: "n1", Name: "public", External: true, Active: true, IPv4: true, Free: 100},
+			Networks: []provision.Network{{ID: "n1", Name: "public", External: true, Shared: true, Active: true, IPv4: true, Free: 100},
 				{ID: "n2", Name: "inside", Active: true, IPv4: true, Free: -1}},
 			SecurityGroups: []provision.NamedID{{ID: "g1", Name: "default"}},
 			Quotas: map[string]provision.Quota{"instances": {Limit: 100}, "cores": {Limit: 1000}, "ram": {Limit: -1}, "floatingip": {Limit: 10},
@@ -142,6 +142,8 @@ func TestFindings(t *testing.T) {
 		{"no such network", web(func(s *provision.Server) { s.Networks = []string{"moon"} }), []string{`refuse network: server.web: ORD has no network "moon"`}},
 		{"network down", inv(func(i *provision.Inventory) { i.Networks[0].Active = false }), []string{"warn network: server.web: network public is not ACTIVE"}},
 		{"network full", inv(func(i *provision.Inventory) { i.Networks[0].Free = 1 }), []string{"refuse network: server.web: network public has 1 free addresses, 2 are needed"}},
+		{"external and nobody's to plug into", inv(func(i *provision.Inventory) { i.Networks[0].Shared = false }),
+			[]string{"warn network: server.web: network public is external and not shared: most clouds let nobody but administrators put servers into it"}},
 		{"floating from a network that is not external", web(func(s *provision.Server) { s.FloatingIP = "inside" }),
 			[]string{"refuse network: server.web: network inside is not external: it has no floating addresses"}},
 		{"AAAA without IPv6", func(p *provision.Plan, _ *seen) {

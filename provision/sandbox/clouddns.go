@@ -2,12 +2,9 @@ package sandbox
 
 import (
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/miekg/dns"
 )
 
 // dnsRecord is one record of Rackspace's Cloud DNS, which knows no record sets: values of one name and type are records
@@ -16,23 +13,6 @@ type dnsRecord struct {
 	id, name, kind, data, comment string // name without the final dot
 	ttl, priority                 int
 	created, updated              time.Time
-}
-
-// dnsJob is a change that was accepted: 202 at once, done later.
-type dnsJob struct {
-	id, verb, url, request string
-	ends                   time.Time
-	do                     func(now time.Time) (response any, fail *dnsFail)
-	done                   bool
-	response               any
-	fail                   *dnsFail
-}
-
-// dnsFail is what an ERROR job says.
-type dnsFail struct {
-	Message string `json:"message"`
-	Code    int    `json:"code"`
-	Details string `json:"details,omitempty"`
 }
 
 var cloudDNSRoutes = []route{
@@ -45,6 +25,7 @@ var cloudDNSRoutes = []route{
 	on("PUT /v1.0/{account}/domains/{domain}/records/{record}", recordPut),
 	on("DELETE /v1.0/{account}/domains/{domain}/records", recordDelete),
 	on("DELETE /v1.0/{account}/domains/{domain}/records/{record}", recordDelete),
+	on("GET /v1.0/{account}/status", jobList),
 	on("GET /v1.0/{account}/status/{job}", jobShow),
 	on("GET /v1.0/{account}/limits", func(*call) (int, any) {
 		return 200, obj{"rates": obj{"rate": []obj{}}, "absolute": obj{"limit": []obj{{"name": "domains", "value": 500}, {"name": "records per domain", "value": 500}}}}
@@ -117,18 +98,6 @@ func (c *Cloud) publish(z *zone, key rrKey, now time.Time) {
 	rs.last = c.submit(z, key, &rrData{ttl, values}, now, true)
 }
 
-// work ends the jobs that are due.
-func (z *zone) work(now time.Time) {
-	for _, j := range z.jobs {
-		if !j.done && !now.Before(j.ends) {
-			j.done = true
-			if j.fail == nil {
-				j.response, j.fail = j.do(j.ends)
-			}
-		}
-	}
-}
-
 // domain finds the zone of the path, as it is now.
 func (k *call) domain() (*zone, int, any) {
 	if k.vars["account"] != k.c.account {
@@ -147,7 +116,7 @@ func (k *call) domain() (*zone, int, any) {
 
 // number is a domain's id: an integer before release 1.0.35 of 2021, a UUID since, for those that are new.
 func (z *zone) number(c *Cloud) string {
-	if c.opts.Rackspace.Old {
+	if c.first().Old {
 		return strconv.Itoa(2725000 + z.order)
 	}
 	return z.id
@@ -155,7 +124,7 @@ func (z *zone) number(c *Cloud) string {
 
 // ident writes an id in the form of the release.
 func (c *Cloud) ident(id string) any {
-	if n, err := strconv.Atoi(id); err == nil && c.opts.Rackspace.Old {
+	if n, err := strconv.Atoi(id); err == nil && c.first().Old {
 		return n
 	}
 	return id
@@ -274,222 +243,6 @@ func recordShow(k *call) (int, any) {
 		return 200, k.recordView(r)
 	}
 	return k.err(404, "Record %s does not exist", k.vars["record"])
-}
-
-type recordInput struct {
-	ID, Name, Type, Data, Comment string
-	TTL                           *int
-	Priority                      *int
-}
-
-// check is what the service says of a record at once, before there is a job.
-func (in recordInput) check(z *zone, kind string) string {
-	switch {
-	case in.TTL != nil && *in.TTL < 300:
-		return "validation: Record TTL must be greater than or equal to 300"
-	case in.Name != "" && !dns.IsSubDomain(z.name, fqdn(in.Name)):
-		return "validation: Record name is not in the domain"
-	case len(in.Comment) > 160:
-		return "validation: Comment must be 160 characters or less"
-	}
-	if in.Data != "" && (kind == "A" || kind == "AAAA" || kind == "CNAME") {
-		data := in.Data
-		if kind == "CNAME" {
-			data = fqdn(data)
-		}
-		if _, err := canonical(rrKey{z.name, kind}, 300, []string{data}); err != nil {
-			return "validation: Record data is invalid for type " + kind
-		}
-	}
-	return ""
-}
-
-// accept makes a job of a change and answers with it.
-func (k *call) accept(z *zone, do func(now time.Time) (any, *dnsFail)) (int, any) {
-	j := &dnsJob{id: uuid(), verb: k.Method, url: k.self(k.URL.RequestURI()), request: string(k.body), ends: k.now.Add(k.c.opts.DNSDelay / 2), do: do}
-	if f := k.c.faults["dns-job-slow"]; f != nil {
-		j.ends = k.now.Add(f.d)
-	}
-	if k.c.take("dns-job-error") {
-		j.fail = &dnsFail{Message: "Internal error", Code: 500, Details: "simulated"}
-	}
-	if k.c.opts.Rackspace.Quick { // as of release 1.0.35 a job may be over in the very first answer
-		j.ends = k.now
-	}
-	z.jobs = append(z.jobs, j)
-	z.settle(k.now)
-	return 202, k.jobView(j, false)
-}
-
-func (k *call) jobView(j *dnsJob, details bool) obj {
-	// The host of a callback is the public one, whoever asked: clients that go by it do not arrive.
-	v := obj{"jobId": j.id, "callbackUrl": "http://dns.api.rackspacecloud.com/v1.0/" + k.c.account + "/status/" + j.id + "?showDetails=true", "status": "RUNNING",
-		"requestUrl": j.url, "verb": j.verb}
-	if details {
-		v["request"] = j.request
-	}
-	switch {
-	case !j.done:
-	case j.fail != nil:
-		v["status"] = "ERROR"
-		if details {
-			v["error"] = j.fail
-		}
-	default:
-		v["status"] = "COMPLETED"
-		if details && j.response != nil {
-			v["response"] = j.response
-		}
-	}
-	return v
-}
-
-func jobShow(k *call) (int, any) {
-	for _, z := range k.c.zones {
-		z.settle(k.now)
-		for _, j := range z.jobs {
-			if j.id != k.vars["job"] {
-				continue
-			}
-			status := 202
-			if j.done {
-				status = 200
-			}
-			return status, k.jobView(j, strings.EqualFold(k.URL.Query().Get("showDetails"), "true")) // libcloud writes it as Python does
-		}
-	}
-	return k.err(404, "Job %s does not exist", k.vars["job"])
-}
-
-func recordAdd(k *call) (int, any) {
-	z, status, val := k.domain()
-	if z == nil {
-		return status, val
-	}
-	var in struct{ Records []recordInput }
-	if k.decode(&in) != nil || len(in.Records) == 0 || len(in.Records) > 100 {
-		return k.err(400, "validation: Records are required")
-	}
-	for _, r := range in.Records {
-		if r.Name == "" || r.Type == "" || r.Data == "" {
-			return k.err(400, "validation: Record name, type and data are required")
-		}
-		if bad := r.check(z, r.Type); bad != "" {
-			return k.err(400, "%s", bad)
-		}
-	}
-	return k.accept(z, func(now time.Time) (any, *dnsFail) {
-		var made []*dnsRecord
-		for _, r := range in.Records {
-			for _, have := range slices.Concat(z.records, made) {
-				same := strings.EqualFold(have.name, r.Name)
-				if same && have.kind == r.Type && have.data == r.Data || same && (have.kind == "CNAME") != (r.Type == "CNAME") {
-					return nil, &dnsFail{"Item already exists", 409, fmt.Sprintf("The record %s %s is in conflict with one that exists", r.Type, r.Name)}
-				}
-			}
-			ttl := z.ttl
-			if r.TTL != nil {
-				ttl = *r.TTL
-			}
-			n := k.c.newRecord(r.Name, r.Type, r.Data, ttl, now)
-			n.comment = r.Comment
-			made = append(made, n)
-		}
-		views := []obj{}
-		z.records = append(z.records, made...)
-		for _, r := range made {
-			views = append(views, k.recordView(r))
-			k.c.publish(z, rrKey{fqdn(r.name), r.kind}, now)
-		}
-		return obj{"records": views}, nil
-	})
-}
-
-// recordPut changes one or many, all or none. Name and type cannot change.
-func recordPut(k *call) (int, any) {
-	z, status, val := k.domain()
-	if z == nil {
-		return status, val
-	}
-	var in struct{ Records []recordInput }
-	if id := k.vars["record"]; id != "" {
-		var one recordInput
-		if k.decode(&one) != nil {
-			return k.err(400, "validation: Record is required")
-		}
-		one.ID = id
-		in.Records = []recordInput{one}
-	} else if k.decode(&in) != nil || len(in.Records) == 0 || len(in.Records) > 100 {
-		return k.err(400, "validation: Records are required")
-	}
-	for _, r := range in.Records {
-		have := z.record(r.ID)
-		if have == nil {
-			return k.err(404, "Record %s does not exist", r.ID)
-		}
-		if r.Name == "" || !strings.EqualFold(r.Name, have.name) {
-			return k.err(400, "validation: Record name cannot be changed")
-		}
-		if bad := r.check(z, have.kind); bad != "" {
-			return k.err(400, "%s", bad)
-		}
-	}
-	return k.accept(z, func(now time.Time) (any, *dnsFail) {
-		for _, r := range in.Records {
-			if z.record(r.ID) == nil {
-				return nil, &dnsFail{"Object not Found.", 404, "Record " + r.ID + " does not exist"}
-			}
-		}
-		keys := map[rrKey]bool{}
-		for _, r := range in.Records {
-			have := z.record(r.ID)
-			if r.Data != "" {
-				have.data = r.Data
-			}
-			if r.TTL != nil {
-				have.ttl = *r.TTL
-			}
-			if r.Priority != nil {
-				have.priority = *r.Priority
-			}
-			have.comment, have.updated = r.Comment, now
-			keys[rrKey{fqdn(have.name), have.kind}] = true
-		}
-		for key := range keys {
-			k.c.publish(z, key, now)
-		}
-		return nil, nil // an update's job has no response
-	})
-}
-
-// recordDelete is not transactional: with dns-delete-half the first record of several goes and the job fails.
-func recordDelete(k *call) (int, any) {
-	z, status, val := k.domain()
-	if z == nil {
-		return status, val
-	}
-	ids := k.URL.Query()["id"]
-	if id := k.vars["record"]; id != "" {
-		ids = []string{id}
-	}
-	if len(ids) == 0 {
-		return k.err(400, "validation: Record ids are required")
-	}
-	half := len(ids) > 1 && k.c.take("dns-delete-half")
-	return k.accept(z, func(now time.Time) (any, *dnsFail) {
-		for i, id := range ids {
-			if half && i > 0 {
-				return nil, &dnsFail{"One or more items could not be deleted.", 500, "See errors list for details."}
-			}
-			r := z.record(id)
-			if r == nil {
-				return nil, &dnsFail{"One or more items could not be deleted.", 404, "Object not Found."}
-			}
-			z.records = slices.DeleteFunc(z.records, func(x *dnsRecord) bool { return x == r })
-			k.c.publish(z, rrKey{fqdn(r.name), r.kind}, now)
-		}
-		return nil, nil
-	})
 }
 
 // dnsLimited is the answer to too many requests: the documents name the header Reply-After, with an ISO date, and a

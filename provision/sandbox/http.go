@@ -27,7 +27,8 @@ type service struct {
 	region string
 	routes []route
 	fail   func(r *call, status int, message string) any
-	addr   string // host:port
+	addr   string              // host:port
+	rooms  map[string]*service // services behind this address, by the first part of a path
 
 	ln  net.Listener
 	srv *http.Server
@@ -231,6 +232,9 @@ func (c *Cloud) sleep(ctx context.Context, d time.Duration) error {
 
 func (s *service) do(r *http.Request) (*reply, error) {
 	c := s.c
+	if room, in := s.room(r); room != nil {
+		return room.do(in)
+	}
 	body, err := io.ReadAll(io.LimitReader(r.Body, 16<<20))
 	if err != nil {
 		return nil, err
@@ -297,7 +301,7 @@ func (k *call) route() (int, any) {
 		}
 		k.vars = vars
 		if !rt.open {
-			if k.token = k.c.tokens[k.Header.Get("X-Auth-Token")]; k.token == nil || !k.now.Before(k.token.expires) {
+			if k.token = k.good(k.Header.Get("X-Auth-Token")); k.token == nil {
 				return k.unauthorized()
 			}
 		}
@@ -309,7 +313,7 @@ func (k *call) route() (int, any) {
 		return rt.do(k)
 	}
 	// A real service asks for a token before it says that a path is unknown.
-	if t := k.c.tokens[k.Header.Get("X-Auth-Token")]; k.s.name != "keystone" && k.s.name != "identity" && (t == nil || !k.now.Before(t.expires)) {
+	if k.s.name != "keystone" && k.s.name != "identity" && k.good(k.Header.Get("X-Auth-Token")) == nil {
 		return k.unauthorized()
 	}
 	if len(methods) > 0 {
@@ -319,9 +323,17 @@ func (k *call) route() (int, any) {
 	return k.err(404, "The resource could not be found.")
 }
 
+// keystone is the address of the one that is asked for tokens here.
+func (k *call) keystone() string {
+	if u := k.c.url("keystone", k.region); u != "" {
+		return u
+	}
+	return k.c.url("keystone", "")
+}
+
 // unauthorized is keystonemiddleware's answer, the same before every service.
 func (k *call) unauthorized() (int, any) {
-	k.header.Set("WWW-Authenticate", fmt.Sprintf("Keystone uri=%q", k.c.url("keystone", "")))
+	k.header.Set("WWW-Authenticate", fmt.Sprintf("Keystone uri=%q", k.keystone()))
 	return 401, keystoneError(k, 401, "The request you have made requires authentication.")
 }
 

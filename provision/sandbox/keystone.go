@@ -15,6 +15,7 @@ type token struct {
 	issued  time.Time
 	expires time.Time
 	audit   string
+	realm   string // where it is good
 }
 
 const domainID = "default"
@@ -26,14 +27,14 @@ var keystoneRoutes = []route{
 	on("GET /v3/auth/tokens", tokenShow),
 	on("DELETE /v3/auth/tokens", tokenRevoke),
 	on("GET /v3/auth/catalog", func(k *call) (int, any) {
-		return 200, obj{"catalog": k.c.catalog(), "links": obj{"self": k.self("/v3/auth/catalog")}}
+		return 200, obj{"catalog": k.catalog(), "links": obj{"self": k.self("/v3/auth/catalog")}}
 	}),
 	on("GET /v3/auth/projects", func(k *call) (int, any) {
 		return 200, obj{"projects": []obj{k.c.projectView()}, "links": obj{"self": k.self("/v3/auth/projects"), "previous": nil, "next": nil}}
 	}),
 	on("GET /v3/regions", regionList),
 	on("GET /v3/regions/{id}", func(k *call) (int, any) {
-		for _, r := range k.c.opts.Regions {
+		for _, r := range k.regions() {
 			if r == k.vars["id"] {
 				return 200, obj{"region": k.regionView(r)}
 			}
@@ -81,32 +82,41 @@ func (k *call) regionView(id string) obj {
 
 func regionList(k *call) (int, any) {
 	list := []obj{}
-	for _, r := range k.c.opts.Regions {
+	for _, r := range k.regions() {
 		list = append(list, k.regionView(r))
 	}
 	return 200, obj{"regions": list, "links": obj{"self": k.self("/v3/regions"), "previous": nil, "next": nil}}
 }
 
 func (c *Cloud) projectView() obj {
-	return obj{"id": c.project, "name": "demo", "domain_id": domainID, "enabled": true, "is_domain": false,
+	return obj{"id": c.project, "name": c.projectName(), "domain_id": domainID, "enabled": true, "is_domain": false,
 		"description": "", "parent_id": domainID, "tags": []string{}, "options": obj{}}
+}
+
+// regions are those that the identity service which was asked knows.
+func (k *call) regions() []string {
+	if k.region != "" {
+		return []string{k.region}
+	}
+	return k.c.opts.Regions
 }
 
 // catalog has every service in every region. Designate is one service with one
 // address: it is no part of a region and lives on when a region is dark.
 // It never changes once the services have addresses.
-func (c *Cloud) catalog() json.RawMessage {
-	if c.written == nil {
-		entries := c.entries
-		if c.opts.Rackspace != nil {
-			entries = c.rackspaceEntries
+func (k *call) catalog() json.RawMessage {
+	c, of := k.c, k.s.realm()
+	if c.written[of] == nil {
+		entries := c.entries(k.regions())
+		if k.s.name == "identity" {
+			entries = c.rackspaceEntries()
 		}
-		c.written, _ = json.Marshal(entries())
+		c.written[of], _ = json.Marshal(entries)
 	}
-	return c.written
+	return c.written[of]
 }
 
-func (c *Cloud) entries() []obj {
+func (c *Cloud) entries(regions []string) []obj {
 	type entry struct{ kind, name, path string }
 	var list []obj
 	for _, e := range []entry{
@@ -114,14 +124,20 @@ func (c *Cloud) entries() []obj {
 		{"network", "neutron", ""}, {"dns", "designate", ""}, {"load-balancer", "octavia", ""}, {"key-manager", "barbican", ""},
 	} {
 		var eps []obj
-		for _, r := range c.opts.Regions {
+		for _, r := range regions {
 			u := c.url(e.name, r)
 			if u == "" {
 				u = c.url(e.name, "")
 			}
+			if u == "" { // it has no such service
+				continue
+			}
 			for _, i := range []string{"public", "internal"} {
 				eps = append(eps, obj{"id": stableID(e.kind, i, r), "interface": i, "region": r, "region_id": r, "url": u + e.path})
 			}
+		}
+		if eps == nil {
+			continue
 		}
 		list = append(list, obj{"id": stableID(e.kind), "type": e.kind, "name": e.name, "endpoints": eps})
 	}
@@ -165,11 +181,10 @@ func tokenIssue(k *call) (int, any) {
 	switch method {
 	case "password":
 		u := id.Password.User
-		ok = u.Password == c.password && (u.ID == c.user ||
-			u.Name == c.username && (u.Domain.ID == domainID || u.Domain.Name == "Default"))
+		ok = (u.Password == c.password || c.opts.Flex && u.Password == c.apiKey) && (u.ID == c.user ||
+			u.Name == c.username && (u.Domain.ID == domainID || u.Domain.Name == c.domain()))
 	case "token":
-		t := c.tokens[id.Token.ID]
-		ok = t != nil && k.now.Before(t.expires)
+		ok = k.good(id.Token.ID) != nil
 	case "application_credential":
 		ok = id.AC.Secret == c.appCred.secret && (id.AC.ID == c.appCred.id ||
 			id.AC.Name == c.appCred.name && (id.AC.User.ID == c.user || id.AC.User.Name == c.username))
@@ -178,13 +193,13 @@ func tokenIssue(k *call) (int, any) {
 		ok = c.scoped(in.Auth.Scope)
 	}
 	if !ok {
-		k.header.Set("WWW-Authenticate", `Keystone uri="`+c.url("keystone", "")+`/v3"`)
+		k.header.Set("WWW-Authenticate", `Keystone uri="`+k.keystone()+`/v3"`)
 		return k.err(401, "The request you have made requires authentication.")
 	}
-	t := &token{id: "gAAAAAB" + secret() + secret(), method: method, issued: k.now, expires: k.now.Add(c.opts.TokenTTL), audit: hexID()[:22]}
+	t := &token{id: "gAAAAAB" + secret() + secret(), method: method, issued: k.now, expires: k.now.Add(c.opts.TokenTTL), audit: hexID()[:22], realm: k.s.realm()}
 	c.tokens[t.id] = t
 	k.header.Set("X-Subject-Token", t.id)
-	return 201, c.tokenView(t)
+	return 201, k.tokenView(t)
 }
 
 // scoped accepts the one project, by id or by name, and no scope at all: the
@@ -195,10 +210,11 @@ func (c *Cloud) scoped(scope any) bool {
 		return scope == nil
 	}
 	p, ok := s["project"].(map[string]any)
-	return ok && (p["id"] == c.project || p["name"] == "demo")
+	return ok && (p["id"] == c.project || p["name"] == c.projectName())
 }
 
-func (c *Cloud) tokenView(t *token) obj {
+func (k *call) tokenView(t *token) obj {
+	c := k.c
 	const micros = "2006-01-02T15:04:05.000000Z"
 	roles := []obj{}
 	for _, r := range []string{"member", "reader"} {
@@ -208,23 +224,25 @@ func (c *Cloud) tokenView(t *token) obj {
 		"methods": []string{t.method}, "audit_ids": []string{t.audit},
 		"issued_at": t.issued.UTC().Format(micros), "expires_at": t.expires.UTC().Format(micros),
 		"user": obj{"id": c.user, "name": c.username, "password_expires_at": nil,
-			"domain": obj{"id": domainID, "name": "Default"}},
-		"project":   obj{"id": c.project, "name": "demo", "domain": obj{"id": domainID, "name": "Default"}},
-		"is_domain": false, "roles": roles, "catalog": c.catalog(),
+			"domain": obj{"id": domainID, "name": c.domain()}},
+		"project":   obj{"id": c.project, "name": c.projectName(), "domain": obj{"id": domainID, "name": c.domain()}},
+		"is_domain": false, "roles": roles, "catalog": k.catalog(),
 	}}
 }
 
 func tokenShow(k *call) (int, any) {
 	id := k.Header.Get("X-Subject-Token")
-	t := k.c.tokens[id]
-	if t == nil || !k.now.Before(t.expires) {
+	t := k.good(id)
+	if t == nil {
 		return k.err(404, "Could not find token: The token is invalid or expired.")
 	}
 	k.header.Set("X-Subject-Token", id)
-	return 200, k.c.tokenView(t)
+	return 200, k.tokenView(t)
 }
 
 func tokenRevoke(k *call) (int, any) {
-	delete(k.c.tokens, k.Header.Get("X-Subject-Token"))
+	if t := k.good(k.Header.Get("X-Subject-Token")); t != nil {
+		delete(k.c.tokens, t.id)
+	}
 	return 204, nil
 }

@@ -144,7 +144,7 @@ func (c *Cloud) seed() error {
 	for i, name := range c.opts.Regions {
 		r := &region{name: name, index: i}
 		c.regions[name] = r
-		for n, im := range slices.Concat(c.opts.images(), c.opts.Images) {
+		for n, im := range slices.Concat(c.opts.images(name), c.opts.Images) {
 			if im.Arch == "" {
 				im.Arch = "x86_64"
 			}
@@ -156,14 +156,14 @@ func (c *Cloud) seed() error {
 			}
 			r.images = append(r.images, &image{Image: im, id: uuid()})
 		}
-		for _, f := range slices.Concat(c.opts.flavors(), c.opts.Flavors) {
+		for _, f := range slices.Concat(c.opts.flavors(name), c.opts.Flavors) {
 			id := f.ID
 			if id == "" {
 				id = uuid()
 			}
 			r.flavors = append(r.flavors, &flavor{Flavor: f, id: id})
 		}
-		for n, net := range append([]string{"public", "private"}, c.opts.Networks...) {
+		for n, net := range append(c.opts.networks(), c.opts.Networks...) {
 			if n >= 8 {
 				return fmt.Errorf("too many networks: 8 have room in a region's part of the /16")
 			}
@@ -196,33 +196,47 @@ func (c *Cloud) seed() error {
 	return nil
 }
 
-// Builtin gives the names of the images, flavors and networks that every region has, whatever these options add.
+// Builtin gives the names of the images, flavors and networks that regions have, whatever these options add. With Flex not each
+// region has all of them.
 func (o Options) Builtin() (images, flavors, networks []string) {
-	for _, i := range o.images() {
+	for _, i := range unique(o.images, func(i Image) string { return i.Name }) {
 		images = append(images, i.Name)
 	}
-	for _, f := range o.flavors() {
+	for _, f := range unique(o.flavors, func(f Flavor) string { return f.Name }) {
 		flavors = append(flavors, f.Name)
 		if f.ID != "" {
 			flavors = append(flavors, f.ID)
 		}
 	}
-	networks = []string{"public", "private"}
+	networks = o.networks()
 	if o.Rackspace != nil {
 		networks = append(networks, "PublicNet", "ServiceNet")
 	}
 	return images, flavors, networks
 }
 
-func (o Options) images() []Image {
-	if o.Rackspace != nil {
+func (o Options) networks() []string {
+	if o.Flex {
+		return slices.Clone(flexNets)
+	}
+	return []string{"public", "private"}
+}
+
+func (o Options) images(region string) []Image {
+	switch {
+	case o.Flex:
+		return flexImages(region)
+	case o.Rackspace != nil:
 		return slices.Concat(defaultImages, rackspaceImages)
 	}
 	return defaultImages
 }
 
-func (o Options) flavors() []Flavor {
-	if o.Rackspace != nil {
+func (o Options) flavors(region string) []Flavor {
+	switch {
+	case o.Flex:
+		return flexFlavors(region)
+	case o.Rackspace != nil:
 		return rackspaceFlavors
 	}
 	return defaultFlavors

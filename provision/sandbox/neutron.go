@@ -190,7 +190,7 @@ func (c *Cloud) netList(region string) []*network {
 func (k *call) networkViews() (list []obj) {
 	for _, n := range k.c.netList(k.region) {
 		list = append(list, k.common(obj{"id": n.id, "name": n.name, "status": "ACTIVE", "admin_state_up": true,
-			"shared": n.external, "router:external": n.external, "subnets": []string{n.subnet}, "mtu": 1500,
+			"shared": n.external && !k.c.opts.Flex, "router:external": n.external, "subnets": []string{n.subnet}, "mtu": 1500,
 			"port_security_enabled": true, "availability_zone_hints": []string{}, "availability_zones": k.c.opts.AZs,
 			"ipv4_address_scope": nil, "ipv6_address_scope": nil}, n.tags, stamp(k.c.started)))
 	}

@@ -315,8 +315,12 @@ func (k *call) networks(raw json.RawMessage) (nets []novaNet, status int, val an
 			}
 			continue
 		}
-		if c.networkOf(k.region, n.UUID) == nil {
+		switch net := c.networkOf(k.region, n.UUID); {
+		case net == nil:
 			status, val = k.err(400, "Network %s could not be found.", n.UUID)
+			return
+		case net.external && c.opts.Flex: // it is not shared
+			status, val = k.err(403, "It is not allowed to create an interface on external network %s", n.UUID)
 			return
 		}
 		nets[i].Port = ""

@@ -192,17 +192,17 @@ func identityLogin(k *call) (int, any) {
 	if id := in.Auth.TenantID + in.Auth.TenantName; id != "" && id != c.account {
 		return k.err(401, "Tenant with Name/Id: '%s' is not valid for User '%s'", id, c.username)
 	}
-	t := &token{id: secret(), method: by, issued: k.now, expires: k.now.Add(c.opts.TokenTTL)}
+	t := &token{id: secret(), method: by, issued: k.now, expires: k.now.Add(c.opts.TokenTTL), realm: k.s.realm()}
 	c.tokens[t.id] = t
 	ends := t.expires.UTC().Format("2006-01-02T15:04:05.000Z")
-	if c.opts.Rackspace.Offset {
+	if c.first().Offset {
 		ends = t.expires.In(time.FixedZone("", -6*3600)).Format("2006-01-02T15:04:05.000-07:00")
 	}
 	return 200, obj{"access": obj{
 		"token": obj{"id": t.id, "expires": ends, "tenant": obj{"id": c.account, "name": c.account}, "RAX-AUTH:authenticatedBy": []string{by}},
 		"user": obj{"id": "10037", "name": c.username, "RAX-AUTH:defaultRegion": c.opts.Regions[0], "RAX-AUTH:domainId": c.account,
 			"roles": []obj{{"id": "3", "name": "identity:user-admin", "description": "User Admin Role."}}},
-		"serviceCatalog": c.catalog(),
+		"serviceCatalog": k.catalog(),
 	}}
 }
 
@@ -217,6 +217,9 @@ func (c *Cloud) rackspaceEntries() []obj {
 		{"cloudImages", "image", "glance", "/v2"},
 		{"cloudNetworks", "network", "neutron", "/v2.0"},
 	} {
+		if c.opts.Flex { // nothing of the plan is made there
+			break
+		}
 		var eps []obj
 		for _, r := range c.opts.Regions {
 			eps = append(eps, obj{"region": r, "tenantId": c.account, "publicURL": c.url(e.service, r) + e.path})

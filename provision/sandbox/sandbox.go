@@ -89,6 +89,8 @@ type Options struct {
 
 	// Rackspace makes it that company's first cloud.
 	Rackspace *Rackspace
+	// Flex makes it that company's OpenStack Flex: an identity service for each region. Not beside Rackspace.
+	Flex bool
 
 	single bool // for tests: behave as where only 127.0.0.1 exists
 	// TLS lets the APIs speak HTTPS, HTTP/2 too, as public clouds do; clients need CACert. Not with InMemory.
@@ -165,9 +167,15 @@ func orDur(p *time.Duration, def time.Duration) {
 func (o *Options) defaults() {
 	if len(o.Regions) == 0 {
 		o.Regions = []string{"IAD", "ORD"}
+		if o.Flex {
+			o.Regions = []string{"IAD3", "DFW3", "SJC3"}
+		}
 	}
 	if len(o.AZs) == 0 {
 		o.AZs = []string{"az1", "az2"}
+		if o.Flex {
+			o.AZs = o.AZs[:1]
+		}
 	}
 	if o.Addr == "" {
 		o.Addr = "127.0.0.1"
@@ -234,8 +242,8 @@ type Cloud struct {
 	mu sync.Mutex // guards everything below
 	model
 	faults  map[string]*faultState
-	written json.RawMessage // the catalog
-	light   chan struct{}   // closed, and replaced, when a region's darkness changes
+	written map[string]json.RawMessage // catalogs, by realm
+	light   chan struct{}              // closed, and replaced, when a region's darkness changes
 }
 
 // Start brings the sandbox up and returns once every API and the name server
@@ -248,9 +256,9 @@ func Start(ctx context.Context, o Options) (*Cloud, error) {
 	c := &Cloud{
 		opts: o, started: time.Now(), username: "demo", password: secret(),
 		project: hexID(), user: hexID(),
-		byHost: map[string]*service{}, faults: map[string]*faultState{}, light: make(chan struct{}),
+		byHost: map[string]*service{}, faults: map[string]*faultState{}, light: make(chan struct{}), written: map[string]json.RawMessage{},
 	}
-	if o.Rackspace != nil {
+	if o.Rackspace != nil || o.Flex {
 		c.account, c.apiKey = "123456", secret()
 	}
 	c.appCred.id, c.appCred.name, c.appCred.secret = hexID(), "failover", secret()
@@ -287,6 +295,9 @@ func (c *Cloud) listen() error {
 	if c.opts.Rackspace != nil {
 		c.services, regions = c.rackspaceServices(), nil
 	}
+	if c.opts.Flex {
+		c.services = c.flexServices()
+	}
 	for _, r := range regions {
 		c.services = append(c.services,
 			c.newService("nova", r, novaRoutes, novaError),
@@ -305,6 +316,9 @@ func (c *Cloud) listen() error {
 			return err
 		}
 		c.byHost[s.addr] = s
+		for region, room := range s.rooms {
+			room.addr = s.addr + "/" + region
+		}
 	}
 	c.relight()
 	return c.startDNS()
@@ -335,7 +349,7 @@ func (c *Cloud) Close() error {
 	return nil
 }
 
-// AuthURL is keystone's address, with /v3.
+// AuthURL is keystone's address, with /v3; FlexURL where each region has one.
 func (c *Cloud) AuthURL() string { return c.url("keystone", "") + "/v3" }
 
 // CloudsYAML returns a clouds.yaml with one entry of each name, or one named
@@ -345,6 +359,10 @@ func (c *Cloud) CloudsYAML(entries ...string) []byte {
 	if len(entries) == 0 {
 		entries = []string{"sandbox"}
 	}
+	url := c.AuthURL()
+	if c.opts.Flex { // what other clients call it: https://opendev.org/openstack/openstacksdk/src/branch/master/openstack/config/loader.py
+		url = strings.ReplaceAll(c.FlexURL(), "{region}", "{region_name}")
+	}
 	var b bytes.Buffer
 	b.WriteString("clouds:\n")
 	for _, e := range entries {
@@ -353,11 +371,11 @@ func (c *Cloud) CloudsYAML(entries ...string) []byte {
       auth_url: %s
       username: %s
       password: %s
-      project_name: demo
-      user_domain_name: Default
-      project_domain_name: Default
+      project_name: %[5]s
+      user_domain_name: %[6]s
+      project_domain_name: %[6]s
     identity_api_version: 3
-`, e, c.AuthURL(), c.username, c.password)
+`, e, url, c.username, c.password, c.projectName(), c.domain())
 	}
 	return b.Bytes()
 }
@@ -371,6 +389,9 @@ func (c *Cloud) Regions() []string { return slices.Clone(c.opts.Regions) }
 
 func (c *Cloud) url(name, region string) string {
 	for _, s := range c.services {
+		if room := s.rooms[region]; s.name == name && room != nil {
+			return c.scheme() + room.addr
+		}
 		if s.name == name && s.region == region {
 			return c.scheme() + s.addr
 		}

@@ -101,7 +101,7 @@ func (c *Cloud) addZone(z Zone) error {
 		zn.sets[rs.id] = rs
 		zn.served[key] = rrData{rs.ttlOr(zn.ttl), values}
 	}
-	if c.opts.Rackspace != nil {
+	if c.opts.Rackspace != nil || c.opts.Flex {
 		zn.seedRecords(c)
 	}
 	return nil

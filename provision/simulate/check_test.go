@@ -57,6 +57,10 @@ func (w *world) checkRecord(p *process, snap sandbox.Snapshot, name string, old 
 			w.checkBalanced(snap, where, name, values)
 			continue
 		}
+		if w.legacy() {
+			w.checkMixed(snap, where, name, old, values)
+			continue
+		}
 		slots := map[string]bool{}
 		for _, a := range values {
 			s, ok := serverAt(snap, a)

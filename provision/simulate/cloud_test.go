@@ -128,9 +128,7 @@ func (w *world) deliver(p *process, req *http.Request, body []byte, c class) (*h
 	if c.write {
 		w.goingHome(p, c)
 		if c.kind == "dns" && len(body) > 0 {
-			var set struct{ Records []string }
-			_ = json.Unmarshal(body, &set)
-			w.moved(p, set.Records)
+			w.moved(p, written(body))
 		}
 	}
 	resp, err := w.box.RoundTripper().RoundTrip(out)
@@ -250,7 +248,7 @@ func starred(path string) string {
 func classify(req *http.Request, body []byte) class {
 	path := strings.TrimSuffix(req.URL.Path, "/")
 	c := class{what: req.Method + " " + starred(path), id: path[strings.LastIndexByte(path, '/')+1:]}
-	login := strings.HasSuffix(path, "/auth/tokens")
+	login := strings.HasSuffix(path, "/auth/tokens") || strings.HasSuffix(path, "/v2.0/tokens")
 	console := strings.HasSuffix(path, "/action")
 	c.write = req.Method != http.MethodGet && req.Method != http.MethodHead && !login && !console
 	var create struct {
@@ -284,7 +282,7 @@ func classify(req *http.Request, body []byte) class {
 		}
 	case has("/v1/secrets"), has("/v1/containers"):
 		c.kind = "certificate"
-	case has("/recordsets"):
+	case has("/recordsets"), has("/domains/"):
 		c.kind = "dns"
 	}
 	if c.write {

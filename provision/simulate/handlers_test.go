@@ -12,7 +12,6 @@ import (
 	"github.com/dripstat/failover/provision"
 	"github.com/dripstat/failover/provision/deliver"
 	"github.com/dripstat/failover/provision/dns"
-	"github.com/dripstat/failover/provision/dns/designate"
 	"github.com/dripstat/failover/provision/engine"
 	"github.com/dripstat/failover/provision/openstack"
 	"github.com/dripstat/failover/provision/sandbox"
@@ -24,18 +23,11 @@ import (
 // handlers wires one process as cmd does, with nothing of any process before it.
 func (p *process) handlers(id provision.RunID) (map[provision.Kind]engine.Handler, func(), error) {
 	w := p.w
-	cloud, err := openstack.New("main", provision.OpenStack{Entry: "main"}, region, openstack.Options{CloudsYAML: w.box.CloudsYAML("main"),
-		RoundTripper: p, Avoid: []string{"IAD"}, Env: func(string) (string, bool) { return "", false }})
+	cloud, err := w.connect(p, "IAD")
 	if err != nil {
 		return nil, nil, err
 	}
-	zones := dns.Zones{"public": dns.Late(func(ctx context.Context) (dns.Zone, error) {
-		sc, err := cloud.DNS(ctx)
-		if err != nil {
-			return nil, err
-		}
-		return designate.New(sc, zone), nil
-	})}
+	zones := dns.Zones{"public": w.public(cloud)}
 	keeper := &deliver.Keeper{Fetch: func(context.Context, string, string) (secrets.Got, error) {
 		c, _, err := edge()
 		return secrets.Got{Tried: secrets.Tried{Certificate: c}}, err
@@ -71,6 +63,7 @@ func (p *process) handlers(id provision.RunID) (map[provision.Kind]engine.Handle
 	}) {
 		m[kind] = h
 	}
+	p.rackspaceHandlers(m, keeper)
 	w.without.handlers(m)
 	for kind, h := range m {
 		m[kind] = &apart{Handler: h, seen: map[provision.StepID]look{}}

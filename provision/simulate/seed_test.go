@@ -32,6 +32,8 @@ var raced bool
 // found are seeds that failed once, and what was wrong. What a seed means changes with the dice: those up to 1859 were
 // found before requests took a time of their own, the others up to 105233 before looks became rarer, and their bugs
 // have tests where they were mended.
+//
+// Those of plans for Rackspace's cloud say so: all others were found before there were any.
 var found = []struct {
 	seed uint64
 	what string
@@ -50,6 +52,8 @@ var found = []struct {
 	{10108735, "a process without its lease said that what it had made was cleared away, after its successor had made it anew"},
 	{50040930, "a create that nobody knew the answer of was sent again after two empty lists with a read between them that hung"},
 	{50075542, "the same after lists that lagged, a read that hung and one empty list"},
+	{50358218, "what a process at work added after another had merged for it was not found by the next, as its mark was gone"},
+	{9001840, rackspaceToo + "half of a set that was to go was left, and looked like somebody else's"},
 	{105233, "a process that had lost its lease joined its line to one that its successor had torn"},
 	{1, "going back, servers were removed a TTL after the record was restored, not after the name servers agreed"},
 	{33, "a name that nothing proves went home while home did not answer"},

@@ -90,9 +90,10 @@ func newWorld(ctx context.Context, seed uint64, without safeguard, telling bool)
 	w.lag = time.Duration(pick(w.rng, 0, 0, 3, 8, 12)) * time.Second
 	records := w.declare()
 	var err error
-	w.box, err = sandbox.Start(ctx, sandbox.Options{InMemory: true, Zones: []sandbox.Zone{{Name: zone + ".", Records: records}},
-		Boot: span(w.rng, 2*time.Second, 12*time.Second), DNSDelay: span(w.rng, 100*time.Millisecond, 4*time.Second),
-		TokenTTL: pick(w.rng, time.Hour, time.Hour, 45*time.Second, 20*time.Second), Faults: append(w.trouble(), w.balancerTrouble()...)})
+	boot, lag, life := span(w.rng, 2*time.Second, 12*time.Second), span(w.rng, 100*time.Millisecond, 4*time.Second), pick(w.rng, time.Hour, time.Hour, 45*time.Second, 20*time.Second)
+	faults, rax := w.rackspaceTrouble(append(w.trouble(), w.balancerTrouble()...))
+	w.box, err = sandbox.Start(ctx, sandbox.Options{InMemory: true, Rackspace: rax, Zones: []sandbox.Zone{{Name: zone + ".", Records: records}},
+		Boot: boot, DNSDelay: lag, TokenTTL: life, Faults: faults})
 	if err != nil {
 		return nil, err
 	}
@@ -157,6 +158,10 @@ func (w *world) declare() []sandbox.Record {
 	}
 	w.plan = plan
 	w.balance()
+	w.toRackspace()
+	for i := range before {
+		before[i].TTL = w.old[before[i].Name].TTL
+	}
 	return before
 }
 
@@ -164,29 +169,22 @@ func (w *world) declare() []sandbox.Record {
 // others a few ids are all that a graph takes from them.
 func (w *world) inventory(ctx context.Context) (provision.Inventory, error) {
 	images, flavors, networks := w.box.Offers(region)
-	ids := provision.Inventory{Images: map[string][]provision.Image{"web": {{ID: images["debian-12"], Name: "debian-12"}}}}
-	for _, name := range rungs {
+	ids := provision.Inventory{Images: map[string][]provision.Image{"web": {{ID: images[w.image()], Name: w.image()}}}, Networks: w.networks(networks)}
+	for _, name := range w.flavors() {
 		ids.Flavors = append(ids.Flavors, provision.Flavor{ID: flavors[name], Name: name})
-	}
-	for _, name := range []string{"public", "private"} {
-		ids.Networks = append(ids.Networks, provision.Network{ID: networks[name], Name: name})
 	}
 	if !w.crypto {
 		return ids, nil
 	}
-	c, err := openstack.New("main", provision.OpenStack{Entry: "main"}, region, openstack.Options{CloudsYAML: w.box.CloudsYAML("main"),
-		RoundTripper: w.box.RoundTripper(), Env: func(string) (string, bool) { return "", false }})
+	c, err := w.connect(w.box.RoundTripper())
 	if err != nil {
 		return ids, err
 	}
 	if err := c.Connect(ctx); err != nil {
 		return ids, err
 	}
-	return c.Inventory(ctx, openstack.Query{Service: service, Servers: []provision.Server{{Name: "web", Image: provision.ImageWant{Name: "debian-12"}}}})
+	return c.Inventory(ctx, openstack.Query{Service: service, Servers: []provision.Server{{Name: "web", Image: provision.ImageWant{Name: w.image()}}}})
 }
-
-// rungs are flavors of the sandbox.
-var rungs = []string{"m1.small", "m1.medium", "m1.large"}
 
 // survey reads the facts once, before anything goes wrong.
 func (w *world) survey(ctx context.Context) error {
@@ -210,7 +208,7 @@ func (w *world) survey(ctx context.Context) error {
 			sf.Floating = &n
 		}
 	}
-	for _, name := range rungs[:1+w.rng.IntN(3)] {
+	for _, name := range w.flavors()[:1+w.rng.IntN(3)] {
 		for _, f := range inv.Flavors {
 			if f.Name == name {
 				sf.Rungs = append(sf.Rungs, provision.Rung{Flavor: f})

@@ -48,14 +48,7 @@ type Ended struct {
 // journals of the renewals that followed, oldest first, each with its run.started.
 func Deliveries(g provision.Graph, events []provision.Event, later [][]provision.Event) []Ended {
 	outputs, _ := effects(events)
-	gone := map[string]bool{}
-	done := map[provision.StepID]bool{}
-	for _, e := range events {
-		if s, ok := g.Step(e.Step); ok && e.Type == provision.StepDone {
-			done[e.Step] = true
-			gone[s.Slot] = gone[s.Slot] || s.Clears
-		}
-	}
+	done, gone := ended(g, events)
 	login, _ := g.Step(loginID)
 	first := LoginKey{Certificate: provision.Values{"c": login.With["certificate"].Is}.Text("c"), PublicKey: outputs[loginID].Text("public_key")}
 	first.Fingerprint = outputs[fetchID(first.Certificate)].Text("fingerprint")
@@ -77,6 +70,31 @@ func Deliveries(g provision.Graph, events []provision.Event, later [][]provision
 		out = append(out, e)
 	}
 	return out
+}
+
+// Pulled gives the servers that have fetched their certificate themselves in a run, and that it has not given up, in the order of its graph.
+// Nobody can log in to them: of what Ended tells, it is the slot and the certificate alone.
+func Pulled(g provision.Graph, events []provision.Event) []Ended {
+	done, gone := ended(g, events)
+	var out []Ended
+	for _, s := range g.Steps {
+		if slot, ok := strings.CutPrefix(string(s.ID), "pull/"); ok && s.Kind == CertificatePulled && done[s.ID] && !gone[slot] {
+			out = append(out, Ended{Slot: slot, Certificate: provision.Values{"c": s.With["certificate"].Is}.Text("c")})
+		}
+	}
+	return out
+}
+
+// ended gives the steps of a run that are done, and the slots that it has given up.
+func ended(g provision.Graph, events []provision.Event) (done map[provision.StepID]bool, gone map[string]bool) {
+	done, gone = map[provision.StepID]bool{}, map[string]bool{}
+	for _, e := range events {
+		if s, ok := g.Step(e.Step); ok && e.Type == provision.StepDone {
+			done[e.Step] = true
+			gone[s.Slot] = gone[s.Slot] || s.Clears
+		}
+	}
+	return done, gone
 }
 
 // follow takes over what a renewal has changed about a server.

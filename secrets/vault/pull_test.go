@@ -43,6 +43,8 @@ func TestPullScript(t *testing.T) {
 	}
 	s.Put("secret", "2", "tls/edge", map[string]string{"chain": string(chain), "key": string(key)})
 	s.Put("secret", "2", "tls/wrong", map[string]string{"chain": string(chain), "key": string(otherKey)})
+	s.Put("secret", "2", "tls/keyless", map[string]string{"chain": string(chain)})
+	s.Put("secret", "2", "tls/both", map[string]string{"chain": string(chain), "key": string(otherKey) + string(key)})
 	leaf, _ := pem.Decode(chain)
 	sum := sha256.Sum256(leaf.Bytes)
 	print := hex.EncodeToString(sum[:])
@@ -71,6 +73,7 @@ func TestPullScript(t *testing.T) {
 		name, token, layout, fingerprint, says string
 		ttl                                    int
 		address                                string
+		paths                                  map[string]int
 	}{
 		{name: "bundle", token: wrap("tls/edge", time.Minute), says: "failover: certificate edge is in place, SHA-256 " + print},
 		{name: "files", token: wrap("tls/edge", time.Minute), layout: "files", says: "failover: certificate edge is in place, SHA-256 " + print},
@@ -79,6 +82,9 @@ func TestPullScript(t *testing.T) {
 		{name: "somebody's own wrapping", token: own["token"].(string), says: "failover: ALARM: certificate edge: the wrapping was made at 'sys/wrapping/wrap'"},
 		{name: "another path", token: wrap("tls/wrong", time.Minute), says: "failover: ALARM: certificate edge: the wrapping was made at 'secret/data/tls/wrong'"},
 		{name: "another certificate", token: wrap("tls/edge", time.Minute), fingerprint: strings.Repeat("0", 64), says: "failover: FAILED: certificate edge: Vault holds another certificate"},
+		{name: "another key", token: wrap("tls/wrong", time.Minute), paths: map[string]int{"secret/data/tls/wrong": 2}, says: "failover: FAILED: certificate edge: the key that was wrapped does not belong to the certificate"},
+		{name: "no key", token: wrap("tls/keyless", time.Minute), paths: map[string]int{"secret/data/tls/keyless": 2}, says: "failover: FAILED: certificate edge: what was wrapped has no text at data.data.key"},
+		{name: "two keys", token: wrap("tls/both", time.Minute), paths: map[string]int{"secret/data/tls/both": 2}, says: "failover: FAILED: certificate edge: what was wrapped holds 2 private keys"},
 		{name: "no Vault", token: "x", address: "https://127.0.0.1:1", ttl: 1, says: "failover: FAILED: certificate edge: Vault at https://127.0.0.1:1 is not reached"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -89,6 +95,9 @@ func TestPullScript(t *testing.T) {
 				Owner: fmt.Sprintf("%d:%d", os.Getuid(), os.Getgid()), Mode: "0640", Folder: "0750", Reload: []string{"touch", filepath.Join(dir, "reloaded")}}
 			if tt.layout == "" {
 				p.Layout = "bundle"
+			}
+			if tt.paths != nil {
+				p.Paths = tt.paths
 			}
 			if tt.address != "" {
 				p.Addresses = []string{tt.address}
@@ -126,6 +135,12 @@ func TestPullScript(t *testing.T) {
 			if !strings.Contains(tt.says, "in place") {
 				if _, err := os.Lstat(p.Path); err == nil {
 					t.Error("something is in place")
+				}
+				if left, _ := filepath.Glob(filepath.Join(filepath.Dir(p.Path), ".*failover-*")); len(left) > 0 {
+					t.Errorf("left: %v", left)
+				}
+				if _, err := os.Stat(filepath.Join(dir, "reloaded")); err == nil {
+					t.Error("the reload command did run")
 				}
 				return
 			}

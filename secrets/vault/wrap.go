@@ -16,8 +16,8 @@ import (
 // Wrap has Vault wrap what it keeps at path: instead of the secret comes a token that gives it to whoever uses it first, once, and not after
 // ttl. The token needs nothing but the right to read there. What is wrapped stays as it is now, whatever is written to path meanwhile.
 //
-// Such a token cannot be bound to an address: Vault makes it with the policy response-wrapping and one use, and takes no CIDRs for it.
-// https://github.com/hashicorp/vault/blob/v1.13.0/vault/wrapping.go
+// Such a token cannot be bound to an address: Vault makes it with the policy response-wrapping and one use, and leaves BoundCIDRs of its entry empty.
+// https://github.com/hashicorp/vault/blob/v1.13.0/vault/wrapping.go and https://github.com/openbao/openbao/blob/main/vault/wrapping.go (wrapInCubbyhole)
 func (s *Store) Wrap(ctx context.Context, path string, ttl time.Duration) (secrets.Value, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -31,6 +31,8 @@ type bench struct {
 	chain []byte
 	env   map[string]string
 
+	arranged int // requests that had come before what is looked at
+
 	out, err buffer
 }
 

@@ -34,7 +34,13 @@ type sandboxKind string
 const (
 	sandboxOpenStack sandboxKind = "openstack"
 	sandboxRackspace sandboxKind = "rackspace"
+	sandboxFlex      sandboxKind = "flex"
 )
+
+// sandboxKinds are those that there are, for completion.
+func sandboxKinds() []string {
+	return []string{string(sandboxOpenStack), string(sandboxRackspace), string(sandboxFlex)}
+}
 
 // String is the kind.
 func (k *sandboxKind) String() string { return string(*k) }
@@ -45,26 +51,49 @@ func (k *sandboxKind) Type() string { return "cloud" }
 // Set takes a kind, and what a flag without a value once took.
 func (k *sandboxKind) Set(s string) error {
 	switch kind := sandboxKind(s); {
-	case kind == sandboxOpenStack, kind == sandboxRackspace:
+	case slices.Contains(sandboxKinds(), s):
 		*k = kind
 	case s == "true":
 		*k = sandboxOpenStack
 	case s == "false":
 		*k = ""
 	default:
-		return errors.New("there are openstack and rackspace")
+		return errors.New("there are openstack, rackspace and flex")
 	}
 	return nil
 }
 
-// fits refuses a plan whose clouds are not of the sandbox's kind: nothing there would answer as they do.
+// fits refuses a plan whose clouds are not of the sandbox's kind: nothing there would answer as they do. Beside Flex stands as much of
+// Rackspace's first cloud as keeps zones.
 func (k sandboxKind) fits(plan provision.Plan) error {
+	made := func(c provision.Cloud) bool {
+		return slices.ContainsFunc(plan.Servers, func(s provision.Server) bool { return s.Cloud == c.Name })
+	}
+	if k == sandboxFlex {
+		for _, c := range plan.Clouds {
+			if c.Rackspace != nil && made(c) {
+				return usage("failover --sandbox=rackspace --plan FILE", "servers of cloud.%s are of Rackspace's first cloud, of which this sandbox has Cloud DNS alone", c.Name)
+			}
+		}
+		return nil
+	}
 	for _, c := range plan.Clouds {
 		if is := map[bool]sandboxKind{true: sandboxRackspace, false: sandboxOpenStack}[c.Rackspace != nil]; is != k {
-			return usage("failover --sandbox="+string(is)+" --plan FILE; a plan with clouds of both kinds runs in neither", "cloud.%s of the plan is %s, and the sandbox is %s", c.Name, is, k)
+			return usage("failover --sandbox="+string(is)+" --plan FILE; a plan with clouds of both kinds runs in neither, but in --sandbox=flex where the first one keeps zones alone", "cloud.%s of the plan is %s, and the sandbox is %s", c.Name, is, k)
 		}
 	}
 	return nil
+}
+
+// shape makes a sandbox of this kind.
+func (k sandboxKind) shape(o *sandbox.Options) {
+	switch k {
+	case sandboxRackspace:
+		o.Rackspace = &sandbox.Rackspace{}
+	case sandboxFlex:
+		o.Flex = true
+	case sandboxOpenStack:
+	}
 }
 
 // box is a sandbox with the folder that holds its plan, its sealed certificate and its runs.
@@ -98,9 +127,7 @@ func (a *App) openBox(ctx context.Context, o *runOptions) (plan provision.Plan, 
 	}()
 	kind := o.sandbox.kind
 	so := sandbox.Options{TLS: true, Boot: 2 * time.Second, SSHDelay: 500 * time.Millisecond, DNSDelay: 300 * time.Millisecond}
-	if kind == sandboxRackspace {
-		so.Rackspace = &sandbox.Rackspace{}
-	}
+	kind.shape(&so)
 	for _, f := range o.sandbox.faults {
 		fault, err := sandbox.ParseFault(f)
 		if err != nil {
@@ -114,8 +141,8 @@ func (a *App) openBox(ctx context.Context, o *runOptions) (plan provision.Plan, 
 		}
 	} else {
 		plan, err = b.builtIn(a, kind, o.shared)
-		if len(so.Faults) == 0 || !hasRegionDark(o.sandbox.faults) {
-			dark, _ := sandbox.ParseFault("region-dark=IAD:hang")
+		if err == nil && !hasRegionDark(o.sandbox.faults) {
+			dark, _ := sandbox.ParseFault("region-dark=" + plan.Home + ":hang")
 			so.Faults = append(so.Faults, dark)
 		}
 	}
@@ -296,6 +323,10 @@ func expect(so *sandbox.Options, d provision.Delivery) {
 
 // cloudsYAML replaces a cloud block's credentials by the sandbox's.
 func (b *box) cloudsYAML(name string) ([]byte, provision.OpenStack) {
+	if u := b.cloud.FlexURL(); u != "" { // as a plan says it
+		return nil, provision.OpenStack{AuthURLs: []string{u}, Username: b.cloud.Username(), Password: secrets.NewValue([]byte(b.cloud.APIKey())),
+			Project: b.cloud.Project(), Domain: b.cloud.Domain()}
+	}
 	return b.cloud.CloudsYAML(name), provision.OpenStack{Entry: name}
 }
 

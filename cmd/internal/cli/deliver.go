@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -62,9 +63,10 @@ former one is still needed, once: failover seal keeps it; for other places name 
 	return cmd
 }
 
-// canDeliver says which run is meant where none is named: the latest that has delivered something and stands yet.
+// canDeliver says which run is meant where none is named: the latest whose servers have been given something, and that stands yet. One whose servers
+// fetched it themselves is meant, too: to renew an earlier run instead would be no answer.
 func canDeliver(p past) bool {
-	return isFailover(p) && !abandoned(p) && len(steps.Deliveries(p.graph, p.events, nil))+len(steps.Terminations(p.graph, p.events, nil)) > 0
+	return isFailover(p) && !abandoned(p) && len(steps.Deliveries(p.graph, p.events, nil))+len(steps.Terminations(p.graph, p.events, nil))+len(steps.Pulled(p.graph, p.events)) > 0
 }
 
 func abandoned(p past) bool {
@@ -131,7 +133,8 @@ func (o *deliverOptions) graph(ctx context.Context, p past, s *site, st *keep) (
 	if err != nil {
 		return none, provision.Facts{}, err
 	}
-	servers, balancers, err := o.wanted(steps.Deliveries(p.graph, p.events, later), steps.Terminations(p.graph, p.events, later), run)
+	pulled := steps.Pulled(p.graph, p.events)
+	servers, balancers, err := o.wanted(steps.Deliveries(p.graph, p.events, later), pulled, steps.Terminations(p.graph, p.events, later), run)
 	if err != nil {
 		return none, provision.Facts{}, err
 	}
@@ -139,6 +142,9 @@ func (o *deliverOptions) graph(ctx context.Context, p past, s *site, st *keep) (
 		got: map[string]*secrets.Certificate{}, plan: steps.Renewal{Roots: map[string]string{}}}
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute) // a person may be asked meanwhile
 	defer cancel()
+	if r.pulled(pulled, len(servers)+len(balancers)); len(servers)+len(balancers) == 0 {
+		return none, r.facts, nil
+	}
 	for _, e := range servers {
 		r.certificate(ctx, e.Certificate, e.Fingerprint, e.Slot)
 	}
@@ -159,10 +165,10 @@ func (o *deliverOptions) graph(ctx context.Context, p past, s *site, st *keep) (
 	return g, r.facts, g.Check()
 }
 
-// wanted keeps the servers and load balancers of the certificates that were named.
-func (o *deliverOptions) wanted(servers []steps.Ended, balancers []steps.Terminated, run provision.RunID) ([]steps.Ended, []steps.Terminated, error) {
+// wanted keeps the servers and load balancers of the certificates that were named. pulled are servers that have fetched theirs.
+func (o *deliverOptions) wanted(servers, pulled []steps.Ended, balancers []steps.Terminated, run provision.RunID) ([]steps.Ended, []steps.Terminated, error) {
 	var have []string
-	for _, e := range servers {
+	for _, e := range slices.Concat(servers, pulled) {
 		have = append(have, e.Certificate)
 	}
 	for _, t := range balancers {
@@ -186,6 +192,24 @@ func (o *deliverOptions) wanted(servers []steps.Ended, balancers []steps.Termina
 // named says whether a certificate is to be delivered.
 func (o *deliverOptions) named(certificate string) bool {
 	return len(o.names) == 0 || slices.Contains(o.names, certificate)
+}
+
+// pulled says of the servers that fetched their certificate themselves that they keep it. Where there are no others, that is a refusal.
+func (r *renewal) pulled(pulled []steps.Ended, others int) {
+	weight, run := provision.Warn, r.past.entry.Run.Short()
+	if others == 0 {
+		weight = provision.Refuse
+	}
+	by := map[string][]string{}
+	for _, e := range pulled {
+		if r.o.named(e.Certificate) {
+			by[e.Certificate] = append(by[e.Certificate], e.Slot)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(by)) {
+		r.find(weight, "certificate", strings.Join(by[name], ", "), fmt.Sprintf("a new run makes servers that fetch the renewed one: failover --region %s, and then: failover abandon %s", r.facts.Region, run),
+			"fetched certificate %s from Vault themselves, by a token that works once; nobody can log in to them, and nothing can be delivered to them", name)
+	}
 }
 
 // renewals reads the journals of what was delivered to the run's servers since, oldest first.

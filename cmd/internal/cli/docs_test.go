@@ -71,6 +71,35 @@ func TestLinksOfTheDocs(t *testing.T) {
 	}
 }
 
+// TestTestsOfTheDocs are there: a promise whose test is gone is none.
+func TestTestsOfTheDocs(t *testing.T) {
+	have := map[string]bool{}
+	test := regexp.MustCompile(`(?m)^func ((?:Test|Fuzz)[A-Z]\w*)\(`)
+	if err := filepath.WalkDir(top, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		for _, m := range test.FindAllSubmatch(text, -1) {
+			have[string(m[1])] = true
+		}
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	named := 0
+	for _, page := range []string{"security.md", "ARCHITECTURE.md", "reliability.md", "testing-on-openstack.md"} {
+		for _, m := range regexp.MustCompile("`((?:Test|Fuzz)[A-Z]\\w*)`").FindAllStringSubmatch(read(t, "docs", page), -1) {
+			if named++; !have[m[1]] {
+				t.Errorf("docs/%s names %s, which is nowhere", page, m[1])
+			}
+		}
+	}
+	if named < 40 {
+		t.Errorf("%d tests are named: they are not found", named)
+	}
+}
+
 func withoutFences(s string) string {
 	var out strings.Builder
 	inside := false

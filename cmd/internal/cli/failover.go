@@ -241,9 +241,12 @@ func (o *runOptions) survey(ctx context.Context, plan provision.Plan, region str
 // survey reads the site's region.
 func (s *site) survey(ctx context.Context, src preflight.Sources) (provision.Facts, error) {
 	facts := preflight.Check(ctx, s.plan, s.region, src)
-	for _, c := range s.clouds {
+	for name, c := range s.clouds {
 		var unknown *openstack.RegionError
-		if errors.As(c.Connect(ctx), &unknown) { // the answer is known by now: nothing is asked again
+		if s.idle(name) {
+			continue
+		}
+		if err := c.Connect(ctx); errors.As(err, &unknown) && !s.elsewhere(name, err) { // the answer is known by now: nothing is asked again
 			return facts, &exitError{code: exitUsage, err: unknown}
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -22,8 +23,11 @@ func newInit(app *App) *cobra.Command {
 			if len(args) == 1 {
 				path = args[0]
 			}
-			if cloud != string(sandboxOpenStack) && cloud != string(sandboxRackspace) {
-				return usage("failover init --cloud openstack, or --cloud rackspace", "there is no plan for a cloud %q", cloud)
+			if !slices.Contains(sandboxKinds(), cloud) {
+				return usage("failover init --cloud openstack, --cloud rackspace, or --cloud flex", "there is no plan for a cloud %q", cloud)
+			}
+			if balancer && cloud == string(sandboxFlex) {
+				return usage("failover init --load-balancer, and the cloud block of failover init --cloud flex", "there is no plan for both")
 			}
 			if balancer && cloud == string(sandboxRackspace) {
 				return usage("take one of them out", "failover speaks to no load balancer of Rackspace's first cloud")
@@ -54,8 +58,8 @@ func newInit(app *App) *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&service, "service", "", "name of the service (default: the folder's name)")
-	cmd.Flags().StringVar(&cloud, "cloud", string(sandboxOpenStack), "what the plan is for: openstack, or rackspace (its first cloud)")
-	_ = cmd.RegisterFlagCompletionFunc("cloud", cobra.FixedCompletions([]string{string(sandboxOpenStack), string(sandboxRackspace)}, cobra.ShellCompDirectiveNoFileComp))
+	cmd.Flags().StringVar(&cloud, "cloud", string(sandboxOpenStack), "what the plan is for: openstack, rackspace (its first cloud), or flex (its OpenStack Flex)")
+	_ = cmd.RegisterFlagCompletionFunc("cloud", cobra.FixedCompletions(sandboxKinds(), cobra.ShellCompDirectiveNoFileComp))
 	cmd.Flags().BoolVar(&balancer, "load-balancer", false, "a plan whose TLS ends on a load balancer, so that no server has the key")
 	return cmd
 }

@@ -258,7 +258,7 @@ func TestSandboxOfTheOtherKind(t *testing.T) {
 		t.Errorf("%s", b.err.String())
 	}
 	b.must(exitUsage, "--region", "ORD", "--sandbox=nebula", "--yes")
-	if !strings.Contains(b.err.String(), "there are openstack and rackspace") {
+	if !strings.Contains(b.err.String(), "there are openstack, rackspace and flex") {
 		t.Errorf("%s", b.err.String())
 	}
 }

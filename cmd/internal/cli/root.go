@@ -38,12 +38,12 @@ func newRoot(app *App) *cobra.Command {
 	o.store.add(root)
 	f.BoolVar(&o.yes, "yes", false, "go on without asking")
 	f.StringVar(&o.me, "me", "", "the address that the cloud sees you come from, for rules that say \"from me\"")
-	f.Var(&o.sandbox.kind, "sandbox", "run against a cloud of two regions inside this process; needs no account. openstack, or --sandbox=rackspace")
+	f.Var(&o.sandbox.kind, "sandbox", "run against a cloud of two regions inside this process; needs no account. openstack, or --sandbox=rackspace, --sandbox=flex")
 	f.Lookup("sandbox").NoOptDefVal = string(sandboxOpenStack)
 	f.StringArrayVar(&o.sandbox.faults, "fault", nil, "with --sandbox: practise a fault, e.g. no-valid-host, reply-lost, slow-boot=30s (failover sandbox --list-faults)")
 	_ = root.RegisterFlagCompletionFunc("region", o.completeRegion)
 	_ = root.RegisterFlagCompletionFunc("fault", completeFault)
-	_ = root.RegisterFlagCompletionFunc("sandbox", cobra.FixedCompletions([]string{string(sandboxOpenStack), string(sandboxRackspace)}, cobra.ShellCompDirectiveNoFileComp))
+	_ = root.RegisterFlagCompletionFunc("sandbox", cobra.FixedCompletions(sandboxKinds(), cobra.ShellCompDirectiveNoFileComp))
 	_ = root.MarkFlagFilename("plan", "hcl", "json")
 
 	root.AddCommand(newInit(app), newValidate(app), newFmt(app), newSeal(app), newSandbox(app), newVersion(app),

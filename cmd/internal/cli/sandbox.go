@@ -27,7 +27,7 @@ func newSandbox(app *App) *cobra.Command {
 	o.kind = sandboxOpenStack
 	cmd := &cobra.Command{
 		Use: "sandbox", Short: "Serve the sandbox until ^C, for other programs to speak to", Args: cobra.NoArgs,
-		Long: "Serves two regions of OpenStack-shaped APIs and a name server on loopback until ^C, and writes clouds.yaml for them;\nwith --cloud rackspace those of Rackspace's first cloud, and a file of credentials.\nServers there have no way in from other processes; failover --sandbox is the whole thing in one.",
+		Long: "Serves two regions of OpenStack-shaped APIs and a name server on loopback until ^C, and writes clouds.yaml for them;\nwith --cloud rackspace those of Rackspace's first cloud, and a file of credentials; with --cloud flex those of its OpenStack Flex, and both files.\nServers there have no way in from other processes; failover --sandbox is the whole thing in one.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if o.list {
 				for _, f := range sandbox.Faults() {
@@ -37,8 +37,8 @@ func newSandbox(app *App) *cobra.Command {
 			}
 			so := sandbox.Options{Latency: o.latency, Boot: o.boot, DNSDelay: o.dns,
 				Zones: []sandbox.Zone{{Name: "dripstat.test.", Records: []sandbox.Record{{Name: "collector.dripstat.test.", Type: "A", TTL: 60, Values: []string{homeAddress}}}}}}
-			if o.kind == sandboxRackspace {
-				so.Rackspace, so.Zones[0].Records[0].TTL = &sandbox.Rackspace{}, 300 // Cloud DNS takes no less
+			if o.kind.shape(&so); o.kind != sandboxOpenStack {
+				so.Zones[0].Records[0].TTL = 300 // Cloud DNS takes no less
 			}
 			for _, s := range o.faults {
 				f, err := sandbox.ParseFault(s)
@@ -53,8 +53,8 @@ func newSandbox(app *App) *cobra.Command {
 	f := cmd.Flags()
 	f.BoolVar(&o.list, "list-faults", false, "list the faults that can be practised, and end")
 	f.StringVar(&o.dir, "dir", ".", "folder for clouds.yaml, or rackspace_cloud_credentials")
-	f.Var(&o.kind, "cloud", "which cloud: openstack, or rackspace (its first cloud)")
-	_ = cmd.RegisterFlagCompletionFunc("cloud", cobra.FixedCompletions([]string{string(sandboxOpenStack), string(sandboxRackspace)}, cobra.ShellCompDirectiveNoFileComp))
+	f.Var(&o.kind, "cloud", "which cloud: openstack, rackspace (its first cloud), or flex (its OpenStack Flex)")
+	_ = cmd.RegisterFlagCompletionFunc("cloud", cobra.FixedCompletions(sandboxKinds(), cobra.ShellCompDirectiveNoFileComp))
 	f.StringArrayVar(&o.faults, "fault", nil, "a fault to begin with")
 	f.DurationVar(&o.latency, "latency", 0, "added to every API request")
 	f.DurationVar(&o.boot, "boot", 2*time.Second, "from create to ACTIVE")
@@ -68,18 +68,28 @@ func (a *App) serveSandbox(parent context.Context, so sandbox.Options, dir strin
 		return err
 	}
 	defer c.Close() //nolint:errcheck // the process ends
-	path, text, clouds := filepath.Join(dir, "clouds.yaml"), c.CloudsYAML("sandbox", "main"), "sandbox, main in "
-	if so.Rackspace != nil {
-		path, clouds = filepath.Join(dir, "rackspace_cloud_credentials"), "export RS_AUTH_URL="+c.RackspaceURL()+" RAX_CREDS_FILE="
-		text = fmt.Appendf(nil, "[rackspace_cloud]\nusername = %s\napi_key = %s\n", c.Username(), c.APIKey())
+	var clouds []string
+	leave := func(file string, text []byte, how string) error {
+		path := filepath.Join(dir, file)
+		clouds = append(clouds, how+path)
+		return writeNew(path, text)
 	}
-	if err := writeNew(path, text); err != nil {
-		return err
+	if so.Rackspace == nil {
+		if err := leave("clouds.yaml", c.CloudsYAML("sandbox", "main"), "sandbox, main in "); err != nil {
+			return err
+		}
+		defer os.Remove(filepath.Join(dir, "clouds.yaml")) //nolint:errcheck // nothing is left behind
 	}
-	defer os.Remove(path) //nolint:errcheck // nothing is left behind
+	if so.Rackspace != nil || so.Flex {
+		const file = "rackspace_cloud_credentials"
+		if err := leave(file, fmt.Appendf(nil, "[rackspace_cloud]\nusername = %s\napi_key = %s\n", c.Username(), c.APIKey()), "export RS_AUTH_URL="+c.RackspaceURL()+" RAX_CREDS_FILE="); err != nil {
+			return err
+		}
+		defer os.Remove(filepath.Join(dir, file)) //nolint:errcheck // nothing is left behind
+	}
 	key, algo, _ := c.TSIG()
-	_, _ = fmt.Fprintf(a.Out, "name server  %s (zone dripstat.test; TSIG key %s, %s)\nclouds       %s%s\nregions      %s\n^C ends it\n",
-		c.NameServer(), key, algo, clouds, path, strings.Join(c.Regions(), ", "))
+	_, _ = fmt.Fprintf(a.Out, "name server  %s (zone dripstat.test; TSIG key %s, %s)\nclouds       %s\nregions      %s\n^C ends it\n",
+		c.NameServer(), key, algo, strings.Join(clouds, "\n             "), strings.Join(c.Regions(), ", "))
 	_, stop, release := signals(parent)
 	defer release()
 	<-stop

@@ -312,9 +312,16 @@ func (s *site) sources() preflight.Sources {
 		Wrap: s.tryWrap,
 	}
 	for name, c := range s.clouds {
+		if s.idle(name) {
+			continue
+		}
 		src.Inventory[name] = func(ctx context.Context, servers []provision.Server) (provision.Inventory, error) {
 			balancers := slices.DeleteFunc(slices.Clone(s.plan.Balancers), func(b provision.Balancer) bool { return b.Cloud != name })
-			return c.Inventory(ctx, openstack.Query{Service: s.plan.Service, Servers: servers, Balancers: balancers})
+			inv, err := c.Inventory(ctx, openstack.Query{Service: s.plan.Service, Servers: servers, Balancers: balancers})
+			if s.elsewhere(name, err) {
+				return provision.Inventory{Cloud: name, Region: s.region, Servers: []provision.Live{}}, nil
+			}
+			return inv, err
 		}
 	}
 	for name, z := range s.zones {

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/dripstat/failover/provision"
+	"github.com/dripstat/failover/provision/sandbox"
 	"github.com/dripstat/failover/provision/steps"
 	"github.com/dripstat/failover/secrets/vault/vaulttest"
 	"github.com/dripstat/failover/templates"
@@ -211,6 +212,64 @@ func TestResumeWrapsForNewServersAlone(t *testing.T) {
 	now := b.tokens()
 	if len(now["collector-1"]) != 1 || len(now["collector-2"]) != 2 || now["collector-2"][1] == was["collector-2"][0] {
 		t.Errorf("tokens: %d for collector-1, %d for collector-2", len(now["collector-1"]), len(now["collector-2"]))
+	}
+}
+
+// What a server has fetched itself is not delivered again: a run of such servers alone is refused, and in one of both kinds it is said which
+// servers keep what they have.
+func TestDeliverLeavesServersThatFetch(t *testing.T) {
+	b, s := pulling(t, nil)
+	b.must(exitDone, "--region", "ORD", "--sandbox", "--yes")
+	writes := b.cloud.Writes()
+	for _, args := range [][]string{{"deliver", "--yes"}, {"deliver", "--dry-run"}, {"deliver", "--yes", "--certificate", "edge"}} {
+		b.err.b.Reset()
+		b.must(exitRefused, args...)
+		if got := flat(b.err.String()); !strings.Contains(got, "collector-1, collector-2: fetched certificate edge from Vault themselves") || !strings.Contains(got, "failover --region ORD, and then: failover abandon ") ||
+			strings.Contains(got, "is there to deliver to") {
+			t.Errorf("%v:\n%s", args, b.err.String())
+		}
+	}
+	b.must(exitUsage, "deliver", "--yes", "--certificate", "nope")
+	if b.cloud.Writes() != writes {
+		t.Error("something was changed")
+	}
+
+	text, err := os.ReadFile(b.path("failover.hcl"))
+	b.no(err)
+	b.no(os.WriteFile(b.path("failover.hcl"), append(text, `
+server "admin" {
+  cloud       = cloud.main
+  image       = "debian-12"
+  flavor      = "m1.4xlarge"
+  networks    = ["public"]
+  template    = "tls-proxy"
+  vars        = { upstream = "127.0.0.1:8080" }
+  certificate = certificate.edge
+  ready {
+    https  = "https://collector.dripstat.test/health"
+    within = "60s"
+  }
+}
+`...), 0o600))
+	b.must(exitDone, "abandon", "--yes")
+	b.must(exitDone, "--region", "ORD", "--sandbox", "--yes")
+	ca, err := sandbox.NewCA()
+	b.no(err)
+	chain, key, err := ca.Issue("collector.dripstat.test")
+	b.no(err)
+	roots, err := os.ReadFile(b.path("ca.pem"))
+	b.no(err)
+	b.no(os.WriteFile(b.path("ca.pem"), append(roots, ca.PEM()...), 0o600))
+	s.Put("secret", "2", "tls/edge", map[string]string{"chain": string(chain), "key": string(key)})
+	s.Put("secret", "2", "tls/former", map[string]string{"chain": string(b.chain), "key": string(b.key)})
+	s.Policy("edge", "secret/data/tls/*")
+	b.err.b.Reset()
+	b.must(exitDone, "deliver", "--yes", "--former", "tls/former")
+	if got := flat(b.err.String()); !strings.Contains(got, "collector-1, collector-2: fetched certificate edge from Vault themselves") {
+		t.Errorf("%s", b.err.String())
+	}
+	if got := b.presents(); len(got) != 2 {
+		t.Errorf("the servers present %v: one of them was to be renewed, and the others not", got)
 	}
 }
 

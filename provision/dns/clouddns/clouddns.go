@@ -171,9 +171,9 @@ func (z *Zone) Get(ctx context.Context, name, typ string) (provision.RRset, erro
 }
 
 // Halfway reports whether have holds something of next that old has not, and nothing that neither has. What somebody
-// else took out of old does not look like that.
+// else took out of old does not look like that; but where nothing is to be left, what is left of old goes too.
 func (z *Zone) Halfway(old, next, have provision.RRset) bool {
-	ours := false
+	ours := len(next.Values) == 0 && len(have.Values) > 0
 	for _, v := range have.Values {
 		isNext, isOld := slices.Contains(next.Values, v), slices.Contains(old.Values, v)
 		if !isNext && !isOld {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -99,11 +100,49 @@ func (z *Zone) job(ctx context.Context, method, what, u string, body any) error 
 	}
 }
 
-// failed is the error of a job that ended in ERROR. One that the service blames on itself may pass.
+// Busy looks for jobs that change records of the name and have not ended. The service keeps its jobs for a day.
+// https://docs.rackspace.com/docs/cloud-dns/v1/general-api-info/synchronous-and-asynchronous-responses: GET /status with
+// showRunning; the sample's status is 202, the text's 200. Where it may not be asked, nothing is known of jobs, and nobody waits.
+func (z *Zone) Busy(ctx context.Context, name, _ string) (string, error) {
+	own, err := z.domain(ctx)
+	if err != nil {
+		return "", err
+	}
+	for offset := 0; ; offset += pageSize {
+		var page struct {
+			Jobs []struct {
+				answer
+				URL     string `json:"requestUrl"`
+				Request string `json:"request"`
+			} `json:"asyncResponses"`
+		}
+		q := url.Values{"showRunning": {"true"}, "showErrors": {"false"}, "showCompleted": {"false"}, "showDetails": {"true"},
+			"limit": {strconv.Itoa(pageSize)}, "offset": {strconv.Itoa(offset)}}
+		if err := z.get(ctx, "look for jobs of "+z.name, z.sc.ServiceURL("status")+"?"+q.Encode(), &page); err != nil {
+			if provision.ClassOf(err) == provision.Final {
+				return "", nil
+			}
+			return "", err
+		}
+		for _, j := range page.Jobs {
+			other := j.URL != "" && !strings.Contains(j.URL, "/domains/"+string(own.ID)+"/records")
+			elsewhere := j.Request != "" && !strings.Contains(strings.ToLower(j.Request), strings.ToLower(strings.TrimSuffix(name, "."))) // deletions name ids alone
+			if j.Status != "COMPLETED" && j.Status != "ERROR" && !other && !elsewhere {
+				return "Cloud DNS is at an earlier change, job " + j.JobID, nil
+			}
+		}
+		if len(page.Jobs) < pageSize {
+			return "", nil
+		}
+	}
+}
+
+// failed is the error of a job that ended in ERROR. One that the service blames on itself may pass: it is over, and what it has done of
+// its change is read before the next attempt.
 func (z *Zone) failed(what string, f fault) error {
 	e := &provision.Error{Thing: "domain " + z.name, What: what + ": the job ended in ERROR", Said: "Cloud DNS: " + f.text(), Class: provision.Final}
 	if f.Code >= 500 {
-		e.Class = provision.Unknown
+		e.Class = provision.Transient
 	}
 	return e
 }

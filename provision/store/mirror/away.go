@@ -135,7 +135,7 @@ func (s *Store) unnote(ctx context.Context, key string, v *value) {
 		return
 	}
 	if noted {
-		_ = s.local.Swap(ctx, unshared(key), []byte(key), nil)
+		_ = s.unmark(ctx, key, ours)
 	}
 }
 
@@ -158,7 +158,7 @@ func (s *Store) Merge(ctx context.Context) (merged []string, err error) {
 			if err == nil {
 				merged = append(merged, key)
 			}
-			if err := s.local.Swap(ctx, m, []byte(key), nil); err != nil {
+			if err := s.unmark(ctx, key, len(v.have)); err != nil && !errors.Is(err, store.ErrChanged) { // changed: somebody else took it away
 				return merged, err
 			}
 		default:

@@ -71,7 +71,7 @@ type value struct {
 	known bool   // the shared value is a beginning of have, and ends at sent
 	sent  int
 	over  error // why nothing more is pushed: it forked, or another holds the lease
-	noted bool  // unshared/ names it
+	noted bool  // this process has said that unshared/ is to name it
 }
 
 // New gives the mirror; nothing is asked yet.
@@ -363,15 +363,31 @@ func (s *Store) compare(ctx context.Context, key string, v *value) error {
 	return over
 }
 
-// note leaves word that the shared store may lack something of a key.
+// note leaves word that the shared store may lack something of a key. It looks each time: another process of this machine may have
+// shared what there was, and taken the mark away.
 func (s *Store) note(ctx context.Context, key string, v *value) {
 	s.mu.Lock()
-	first := !v.noted
 	v.noted = true
 	s.mu.Unlock()
-	if first {
-		_ = s.local.Swap(ctx, unshared(key), nil, []byte(key)) // it may be there from before
+	if _, err := s.local.Read(ctx, unshared(key)); err != nil {
+		_ = s.local.Swap(ctx, unshared(key), nil, []byte(key)) // somebody else may do it at the same moment
 	}
+}
+
+// unmark takes the mark away from a key of which so many bytes are shared. Another process of this machine may add to it right then: it
+// has looked for the mark before that was gone, so its line is looked for afterwards.
+func (s *Store) unmark(ctx context.Context, key string, shared int) error {
+	if err := s.local.Swap(ctx, unshared(key), []byte(key), nil); err != nil {
+		return err
+	}
+	b, err := s.local.Read(ctx, key)
+	if errors.Is(err, store.ErrNotFound) || err == nil && len(whole(b)) <= shared {
+		return nil
+	}
+	if err := s.local.Swap(ctx, unshared(key), nil, []byte(key)); !errors.Is(err, store.ErrExists) {
+		return err
+	}
+	return nil
 }
 
 // Where names both.

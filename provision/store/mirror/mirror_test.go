@@ -236,6 +236,58 @@ func TestMergeBesideTheRunItself(t *testing.T) {
 	g.want("a\nb\nc\nd\n", "a\nb\nc\nd\n")
 }
 
+// What a process at work adds after another has merged for it is found by the next one, too, should the shared store stay away from it to its end.
+func TestMarkComesBack(t *testing.T) {
+	g := newGround(t)
+	s, f, _ := g.open(Options{})
+	f.set(errCut)
+	must(t, s.Append(t.Context(), key, []byte("a\n")))
+	other, _, _ := g.open(Options{})
+	if merged, err := other.Merge(t.Context()); err != nil || len(merged) != 1 {
+		t.Fatalf("merged %v, %v", merged, err)
+	}
+	must(t, s.Append(t.Context(), key, []byte("b\n")))
+	must(t, s.Close())
+	g.want("a\nb\n", "a\n")
+	next, _, _ := g.open(Options{})
+	if merged, err := next.Merge(t.Context()); err != nil || len(merged) != 1 {
+		t.Fatalf("merged %v, %v", merged, err)
+	}
+	g.want("a\nb\n", "a\nb\n")
+}
+
+// meddled is a store of this machine in which another process adds a line right before a mark is taken away.
+type meddled struct {
+	*file.Store
+	before func()
+}
+
+func (m *meddled) Swap(ctx context.Context, key string, old, next []byte) error {
+	if next == nil && m.before != nil {
+		before := m.before
+		m.before = nil
+		before()
+	}
+	return m.Store.Swap(ctx, key, old, next)
+}
+
+// The mark stays for a line that is added between the last look and its removal.
+func TestMarkStaysForALateLine(t *testing.T) {
+	g := newGround(t)
+	s, f, _ := g.open(Options{})
+	f.set(errCut)
+	must(t, s.Append(t.Context(), key, []byte("a\n")))
+	merging := New(&meddled{file.New(g.local), func() { must(t, s.Append(t.Context(), key, []byte("b\n"))) }}, file.New(g.remote), Options{})
+	_, err := merging.Merge(t.Context())
+	must(t, err)
+	must(t, s.Close())
+	g.want("a\nb\n", "a\n")
+	next, _, _ := g.open(Options{})
+	_, err = next.Merge(t.Context())
+	must(t, err)
+	g.want("a\nb\n", "a\nb\n")
+}
+
 // A process that has shared all that it knows leaves the mark where another of its machine has added more.
 func TestMarkOfAnotherProcessStays(t *testing.T) {
 	g := newGround(t)
