@@ -94,7 +94,7 @@ func (w *world) rackspaceTrouble(all []sandbox.Fault) ([]sandbox.Fault, *sandbox
 			all[i].Arg = rackspaceRungs[0]
 		case f.Name == "dns-pending" && f.Arg == "4m":
 			// Designate says that a set is PENDING, and can be waited for. Cloud DNS says COMPLETED before its name servers follow,
-			// "within a minute or so": an undoing watches them for a minute, and a lag of four would be missed.
+			// within a minute or so, and an undoing watches them for a minute, and a lag of four would be missed.
 			all[i].Arg = "30s"
 		}
 	}
