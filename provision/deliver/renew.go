@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"strings"
-	"sync"
 
 	"golang.org/x/crypto/ssh"
 
@@ -72,18 +71,12 @@ type LoginReplace struct {
 	Dial   Dial
 	Jump   func(ctx context.Context) (ssh.ClientConfig, error)
 
-	mu   sync.Mutex
-	done map[provision.StepID]bool
+	done doneHere
 }
 
 // Check is Done after this process has logged in by the new key. A run that is resumed does it again, which does no harm.
 func (h *LoginReplace) Check(_ context.Context, s provision.Step, in provision.Values) (provision.Status, error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if !h.done[s.ID] {
-		return provision.Status{State: provision.Absent}, nil
-	}
-	return provision.Status{State: provision.Done, Out: provision.Values{"public_key": in.Text("public_key")}}, nil
+	return h.done.status(s.ID, in, "public_key")
 }
 
 // replaceKey adds the line $1 to the authorized keys of the user who runs it, and takes those out that hold one of the other
@@ -144,12 +137,7 @@ func (h *LoginReplace) Do(ctx context.Context, s provision.Step, in provision.Va
 	if err := t.once(ctx, next, h.Dial, jump, append([]string{a.PublicKey}, old...)...); err != nil {
 		return err
 	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.done == nil {
-		h.done = map[provision.StepID]bool{}
-	}
-	h.done[s.ID] = true
+	h.done.add(s.ID)
 	return nil
 }
 

@@ -146,19 +146,38 @@ type Deliver struct {
 	// Password gives that of the keystores of a server block ("server.app"); zero where the plan has none.
 	Password func(server string) secrets.Value
 
-	mu   sync.Mutex
-	done map[provision.StepID]bool
+	done doneHere
+}
+
+// doneHere are the steps that this process itself has done: what a server has become by them is asked of nobody again.
+type doneHere struct {
+	mu    sync.Mutex
+	steps map[provision.StepID]bool
+}
+
+func (d *doneHere) add(id provision.StepID) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.steps == nil {
+		d.steps = map[provision.StepID]bool{}
+	}
+	d.steps[id] = true
+}
+
+// status is Done for those, with one of their arguments as what came of them, and Absent for all others.
+func (d *doneHere) status(id provision.StepID, in provision.Values, out string) (provision.Status, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !d.steps[id] {
+		return provision.Status{State: provision.Absent}, nil
+	}
+	return provision.Status{State: provision.Done, Out: provision.Values{out: in.Text(out)}}, nil
 }
 
 // Check is Done after this process has delivered and read the digest back. A run that is resumed
 // delivers again: the file is replaced by the same bytes, which does no harm.
 func (h *Deliver) Check(_ context.Context, s provision.Step, in provision.Values) (provision.Status, error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if !h.done[s.ID] {
-		return provision.Status{State: provision.Absent}, nil
-	}
-	return provision.Status{State: provision.Done, Out: provision.Values{"fingerprint": in.Text("fingerprint")}}, nil
+	return h.done.status(s.ID, in, "fingerprint")
 }
 
 // Do pushes once.
@@ -218,11 +237,6 @@ func (h *Deliver) Do(ctx context.Context, s provision.Step, in provision.Values)
 	if err := Push(ctx, t, login, files, h.Dial, jump); err != nil {
 		return err
 	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.done == nil {
-		h.done = map[provision.StepID]bool{}
-	}
-	h.done[s.ID] = true
+	h.done.add(s.ID)
 	return nil
 }

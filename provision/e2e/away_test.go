@@ -23,10 +23,7 @@ func TestHomeIsAway(t *testing.T) {
 		{"neutron hangs", "hang", []string{"IAD-neutron"}},
 	} {
 		t.Run(home.name, func(t *testing.T) {
-			a := admin(t)
-			d := sit(t, plan{count: 1})
-			login(t, here.cloud).record(d.record, 30, oldAddress)
-			before := a.world()
+			a, d, before := settle(t, plan{count: 1}, 30)
 			if home.how != "" {
 				away(t, home.how, home.services...)
 			}
@@ -37,9 +34,7 @@ func TestHomeIsAway(t *testing.T) {
 			d.done("--region", here.region, "--yes")
 			d.times()
 			served(t, d.record, d.addresses()...)
-			d.done("abandon", "--yes")
-			served(t, d.record, oldAddress)
-			a.unchanged(before)
+			d.undone(a, before)
 		})
 	}
 }
@@ -58,24 +53,17 @@ func TestTargetFallsAway(t *testing.T) {
 		{"keystone is restarted", "kill", "keystone", 2 * time.Second},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			a := admin(t)
-			d := sit(t, plan{})
-			login(t, here.cloud).record(d.record, 30, oldAddress)
-			before := a.world()
+			a, d, before := settle(t, plan{}, 30)
 			p := d.start("--region", here.region, "--yes")
 			p.until("step.sent", "server.create", 2)
 			away(t, tt.how, tt.service)
 			time.Sleep(tt.away)
 			service(t, "start", tt.service)
-			if r := p.wait(); r.code != 0 {
-				t.Fatalf("exit %d\n%s\n%s", r.code, r.out, r.errs)
-			}
+			p.goesWell()
 			d.times()
 			a.oneEach(d.runID(), "box-1", "box-2")
 			served(t, d.record, d.addresses()...)
-			d.done("abandon", "--yes")
-			served(t, d.record, oldAddress)
-			a.unchanged(before)
+			d.undone(a, before)
 		})
 	}
 }
@@ -84,10 +72,7 @@ func TestTargetFallsAway(t *testing.T) {
 func TestDNSStandsStill(t *testing.T) {
 	cloud(t)
 	onRig(t)
-	a := admin(t)
-	d := sit(t, plan{})
-	login(t, here.cloud).record(d.record, 30, oldAddress)
-	before := a.world()
+	a, d, before := settle(t, plan{}, 30)
 	p := d.start("--region", here.region, "--yes")
 	p.until("step.sent", "server.create", 2)
 	away(t, "hang", "designate-worker")
@@ -97,14 +82,10 @@ func TestDNSStandsStill(t *testing.T) {
 		t.Errorf("the name server gives %s while the worker stands still", got)
 	}
 	service(t, "start", "designate-worker")
-	if r := p.wait(); r.code != 0 {
-		t.Fatalf("exit %d\n%s\n%s", r.code, r.out, r.errs)
-	}
+	p.goesWell()
 	d.times()
 	served(t, d.record, d.addresses()...)
-	d.done("abandon", "--yes")
-	served(t, d.record, oldAddress)
-	a.unchanged(before)
+	d.undone(a, before)
 }
 
 // nova gives a server up when neutron does not answer it: the next rung is taken, and where there is none, the run says
@@ -120,10 +101,7 @@ func TestNeutronFallsAway(t *testing.T) {
 		{"no rung is left", []string{"small"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			a := admin(t)
-			d := sit(t, plan{flavors: tt.flavors})
-			login(t, here.cloud).record(d.record, 30, oldAddress)
-			before := a.world()
+			a, d, before := settle(t, plan{flavors: tt.flavors}, 30)
 			p := d.start("--region", here.region, "--yes")
 			p.until("step.sent", "server.create", 2)
 			away(t, "kill", "ORD-neutron")
@@ -141,9 +119,7 @@ func TestNeutronFallsAway(t *testing.T) {
 			d.times()
 			a.oneEach(d.runID(), "box-1", "box-2")
 			served(t, d.record, d.addresses()...)
-			d.done("abandon", "--yes")
-			served(t, d.record, oldAddress)
-			a.unchanged(before)
+			d.undone(a, before)
 		})
 	}
 }
@@ -152,7 +128,7 @@ func TestNeutronFallsAway(t *testing.T) {
 func TestRecordSetInTrouble(t *testing.T) {
 	cloud(t)
 	onRig(t)
-	begin := func(t *testing.T) (client, desk, client, string, []string) {
+	arrange := func(t *testing.T) (client, desk, client, string, []string) {
 		a, d, c := admin(t), sit(t, plan{count: 1}), login(t, here.cloud)
 		set := c.record(d.record, 30, oldAddress)
 		return a, d, c, set, a.world()
@@ -164,12 +140,10 @@ func TestRecordSetInTrouble(t *testing.T) {
 	end := func(t *testing.T, a client, d desk, before []string) {
 		t.Helper()
 		served(t, d.record, d.addresses()...)
-		d.done("abandon", "--yes")
-		served(t, d.record, oldAddress)
-		a.unchanged(before)
+		d.undone(a, before)
 	}
 	t.Run("PENDING before", func(t *testing.T) {
-		a, d, c, set, before := begin(t)
+		a, d, c, set, before := arrange(t)
 		away(t, "hang", "designate-worker")
 		c.must(c.dns, "PUT", set, object{"ttl": 30, "records": []string{oldAddress}})
 		becomes(t, c, set, "PENDING")
@@ -177,13 +151,11 @@ func TestRecordSetInTrouble(t *testing.T) {
 		p := d.start("--region", here.region, "--yes")
 		p.until("step.sent", "dns.move", 1)
 		service(t, "start", "designate-worker")
-		if r := p.wait(); r.code != 0 {
-			t.Fatalf("exit %d\n%s\n%s", r.code, r.out, r.errs)
-		}
+		p.goesWell()
 		end(t, a, d, before)
 	})
 	t.Run("ERROR before", func(t *testing.T) {
-		a, d, c, set, before := begin(t)
+		a, d, c, set, before := arrange(t)
 		away(t, "kill", "named")
 		c.must(c.dns, "PUT", set, object{"ttl": 30, "records": []string{oldAddress}})
 		becomes(t, c, set, "ERROR")
@@ -195,21 +167,17 @@ func TestRecordSetInTrouble(t *testing.T) {
 		p := d.start("--region", here.region, "--yes")
 		p.until("step.sent", "dns.move", 1)
 		service(t, "start", "designate-worker", "designate-producer")
-		if r := p.wait(); r.code != 0 {
-			t.Fatalf("exit %d\n%s\n%s", r.code, r.out, r.errs)
-		}
+		p.goesWell()
 		end(t, a, d, before)
 	})
 	t.Run("ERROR by the move", func(t *testing.T) {
-		a, d, c, set, before := begin(t)
+		a, d, c, set, before := arrange(t)
 		p := d.start("--region", here.region, "--yes")
 		p.until("step.sent", "server.create", 1)
 		away(t, "kill", "named")
 		becomes(t, c, set, "ERROR")
 		service(t, "start", "named")
-		if r := p.wait(); r.code != 0 {
-			t.Fatalf("exit %d\n%s\n%s", r.code, r.out, r.errs)
-		}
+		p.goesWell()
 		end(t, a, d, before)
 	})
 }

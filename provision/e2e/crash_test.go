@@ -27,10 +27,7 @@ func TestKilledAndResumed(t *testing.T) {
 		{"as the name is moved", "step.intent", "dns.move", 1},
 	} {
 		t.Run(m.name, func(t *testing.T) {
-			a := admin(t)
-			d := sit(t, plan{spread: true})
-			login(t, here.cloud).record(d.record, 300, oldAddress)
-			before := a.world()
+			a, d, before := settle(t, plan{spread: true}, 300)
 			p := d.start("--region", here.region, "--yes")
 			p.until(m.typ, m.kind, m.n)
 			p.kill()
@@ -42,9 +39,7 @@ func TestKilledAndResumed(t *testing.T) {
 			}
 			a.oneEach(id, "box-1", "box-2")
 			served(t, d.record, d.addresses()...)
-			d.done("abandon", "--yes")
-			served(t, d.record, oldAddress)
-			a.unchanged(before)
+			d.undone(a, before)
 		})
 	}
 }
@@ -57,10 +52,7 @@ func TestKilledAndAbandoned(t *testing.T) {
 		{"as the name is moved", "step.sent", "dns.move", 1},
 	} {
 		t.Run(m.name, func(t *testing.T) {
-			a := admin(t)
-			d := sit(t, plan{spread: true})
-			login(t, here.cloud).record(d.record, 300, oldAddress)
-			before := a.world()
+			a, d, before := settle(t, plan{spread: true}, 300)
 			p := d.start("--region", here.region, "--yes")
 			p.until(m.typ, m.kind, m.n)
 			p.kill()
@@ -75,10 +67,7 @@ func TestKilledAndAbandoned(t *testing.T) {
 // The undoing itself is killed, and gone on with.
 func TestKilledWhileUndoing(t *testing.T) {
 	cloud(t)
-	a := admin(t)
-	d := sit(t, plan{})
-	login(t, here.cloud).record(d.record, 30, oldAddress)
-	before := a.world()
+	a, d, before := settle(t, plan{}, 30)
 	d.done("--region", here.region, "--yes")
 	p := d.start("abandon", "--yes")
 	p.until("step.intent", "server.delete", 1)

@@ -213,6 +213,30 @@ func (p *process) kill() {
 	<-p.ended
 }
 
+// goesWell waits for the end of what must succeed.
+func (p *process) goesWell() {
+	p.d.Helper()
+	if r := p.wait(); r.code != 0 {
+		p.d.Fatalf("exit %d\n%s\n%s", r.code, r.out, r.errs)
+	}
+}
+
+// settle sits down with a plan whose name points to the old address, and keeps how the world is.
+func settle(t *testing.T, p plan, ttl int) (a client, d desk, before []string) {
+	t.Helper()
+	a, d = admin(t), sit(t, p)
+	login(t, here.cloud).record(d.record, ttl, oldAddress)
+	return a, d, a.world()
+}
+
+// undone abandons the run, after which the world is as it was.
+func (d desk) undone(a client, before []string) {
+	d.Helper()
+	d.done("abandon", "--yes")
+	served(d.T, d.record, oldAddress)
+	a.unchanged(before)
+}
+
 func (d desk) run(args ...string) result { d.Helper(); return d.start(args...).wait() }
 
 // done runs a command that must succeed.

@@ -52,6 +52,15 @@ func (i Issuers) order(in provision.Values) (secrets.Orderer, secrets.Request, e
 	return o, r, nil
 }
 
+// send sends one request of an order; without an answer it may have come about.
+func (i Issuers) send(ctx context.Context, in provision.Values, request func(secrets.Orderer, context.Context, secrets.Request) error) error {
+	s, r, err := i.order(in)
+	if err != nil {
+		return err
+	}
+	return classed(request(s, ctx, r), provision.Unknown)
+}
+
 // classed says what the engine may do about an error of an issuer. without is the class of one that says nothing of the
 // outcome.
 func classed(err error, without provision.Class) error {
@@ -92,11 +101,7 @@ func (h Order) Check(ctx context.Context, _ provision.Step, in provision.Values)
 
 // Do orders.
 func (h Order) Do(ctx context.Context, _ provision.Step, in provision.Values) error {
-	s, r, err := h.Issuers.order(in)
-	if err != nil {
-		return err
-	}
-	return classed(s.Order(ctx, r), provision.Unknown)
+	return h.Issuers.send(ctx, in, secrets.Orderer.Order)
 }
 
 // Validate performs certificate.validate.
@@ -109,11 +114,7 @@ func (h Validate) Check(ctx context.Context, _ provision.Step, in provision.Valu
 
 // Do asks it to look at the challenges.
 func (h Validate) Do(ctx context.Context, _ provision.Step, in provision.Values) error {
-	s, r, err := h.Issuers.order(in)
-	if err != nil {
-		return err
-	}
-	return classed(s.Validate(ctx, r), provision.Unknown)
+	return h.Issuers.send(ctx, in, secrets.Orderer.Validate)
 }
 
 // Finalize performs certificate.finalize.
@@ -126,11 +127,7 @@ func (h Finalize) Check(ctx context.Context, _ provision.Step, in provision.Valu
 
 // Do sends the request that the key is named in.
 func (h Finalize) Do(ctx context.Context, _ provision.Step, in provision.Values) error {
-	s, r, err := h.Issuers.order(in)
-	if err != nil {
-		return err
-	}
-	return classed(s.Finalize(ctx, r), provision.Unknown)
+	return h.Issuers.send(ctx, in, secrets.Orderer.Finalize)
 }
 
 // progress is Absent at the stage that a Do leads out of, Working at the one that it leads into, Done beyond.

@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"golang.org/x/term"
@@ -45,6 +46,7 @@ type App struct {
 	backends map[string]secrets.Backend // that were made already
 	asking   sync.Mutex                 // one question at a time
 	said     map[string]secrets.Value   // passphrases, by what they open
+	hears    atomic.Int32               // how many listen for signals
 
 	// box, where it is set, is a sandbox that outlives a command: --sandbox uses it instead of starting its
 	// own, and a run in it can be taken up again.
@@ -192,10 +194,11 @@ func (a *App) stateDir() (string, error) {
 
 // signals gives a channel that closes at the first of SIGINT, SIGTERM and SIGHUP (a closed terminal), and
 // a context that ends at the second.
-func signals(parent context.Context) (ctx context.Context, stop <-chan struct{}, release func()) {
+func (a *App) signals(parent context.Context) (ctx context.Context, stop <-chan struct{}, release func()) {
 	ctx, cancel := context.WithCancel(parent)
 	asked := make(chan struct{})
 	ch := make(chan os.Signal, 4)
+	a.hears.Add(1)
 	signal.Notify(ch, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	go func() {
 		n := 0
@@ -212,5 +215,5 @@ func signals(parent context.Context) (ctx context.Context, stop <-chan struct{},
 			}
 		}
 	}()
-	return ctx, asked, func() { signal.Stop(ch); cancel() }
+	return ctx, asked, func() { signal.Stop(ch); a.hears.Add(-1); cancel() }
 }

@@ -2,10 +2,15 @@ package cli
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"os"
+	"os/signal"
 	"strings"
+	"syscall"
 
 	"golang.org/x/term"
 
@@ -43,10 +48,67 @@ func (a *App) askSecret() func(ctx context.Context, question string) (secrets.Va
 		return nil
 	}
 	return func(_ context.Context, question string) (secrets.Value, error) {
-		_, _ = fmt.Fprintf(a.Err, "%s: ", question)
-		defer fmt.Fprintln(a.Err)
-		b, err := term.ReadPassword(int(a.In.Fd()))
+		b, err := a.hidden(question)
 		return secrets.NewValue(b), err
+	}
+}
+
+// hidden asks for a line that is not shown: nothing of it is, for the echo is off before the question is there. ^C leaves the terminal as it was,
+// and ends the process where nobody else listens for it.
+func (a *App) hidden(question string) ([]byte, error) {
+	fd := int(a.In.Fd())
+	was, err := term.GetState(fd)
+	if err != nil {
+		return nil, err
+	}
+	heard := make(chan os.Signal, 1)
+	signal.Notify(heard, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	defer signal.Stop(heard)
+	defer term.Restore(fd, was) //nolint:errcheck // there is no other way
+	if err := hideInput(fd); err != nil {
+		return nil, err
+	}
+	_, _ = fmt.Fprintf(a.Err, "%s: ", question)
+	defer fmt.Fprintln(a.Err)
+	type answer struct {
+		line []byte
+		err  error
+	}
+	read := make(chan answer, 1)
+	go func() { // whoever waits for a terminal cannot be called back; the process ends soon
+		line, err := readLine(a.In)
+		read <- answer{line, err}
+	}()
+	select {
+	case x := <-read:
+		return x.line, x.err
+	case s := <-heard:
+		if a.hears.Load() == 0 {
+			_ = term.Restore(fd, was)
+			_, _ = fmt.Fprintln(a.Err)
+			signal.Stop(heard)
+			dieOf(s)
+		}
+		return nil, errors.New("it was interrupted at the question")
+	}
+}
+
+// readLine reads what was typed, without its end. It is read by single bytes: what follows is somebody else's.
+func readLine(in io.Reader) ([]byte, error) {
+	line := make([]byte, 0, 1024) // no copy of it is left behind as it grows
+	var one [1]byte
+	for {
+		n, err := in.Read(one[:])
+		switch {
+		case n > 0 && one[0] == '\n':
+			return bytes.TrimSuffix(line, []byte{'\r'}), nil
+		case n > 0:
+			line = append(line, one[0])
+		case err != nil && len(line) > 0 && errors.Is(err, io.EOF):
+			return line, nil
+		case err != nil:
+			return nil, err
+		}
 	}
 }
 

@@ -31,7 +31,8 @@ type bench struct {
 	chain []byte
 	env   map[string]string
 
-	arranged int // requests that had come before what is looked at
+	keyboard *os.File // of the terminal
+	arranged int      // requests that had come before what is looked at
 
 	out, err buffer
 }

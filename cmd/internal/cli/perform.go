@@ -34,7 +34,7 @@ type performance struct {
 
 // perform takes the lease, opens the journal and the view, and lets the engine run.
 func (a *App) perform(parent context.Context, p performance) error {
-	ctx, asked, release := signals(parent)
+	ctx, asked, release := a.signals(parent)
 	defer release()
 	p.store.mu.Lock()
 	p.store.writing = true

@@ -4,9 +4,12 @@ package cli
 
 import (
 	"errors"
+	"os"
 	"syscall"
+	"time"
 
 	"github.com/google/renameio/v2"
+	"golang.org/x/sys/unix"
 )
 
 // replaceFile puts a whole file in the place of the old one, with the old one's permissions.
@@ -28,4 +31,24 @@ func noCore() {
 func processAlive(pid int) bool {
 	err := syscall.Kill(pid, 0)
 	return err == nil || errors.Is(err, syscall.EPERM)
+}
+
+// hideInput turns the echo of a terminal off. Lines and signals are as they were.
+func hideInput(fd int) error {
+	t, err := unix.IoctlGetTermios(fd, readTermios)
+	if err != nil {
+		return err
+	}
+	t.Lflag &^= unix.ECHO
+	t.Lflag |= unix.ICANON | unix.ISIG
+	t.Iflag |= unix.ICRNL
+	return unix.IoctlSetTermios(fd, writeTermios, t)
+}
+
+// dieOf ends this process by a signal that it would have died of, had it not listened.
+func dieOf(s os.Signal) {
+	if n, ok := s.(syscall.Signal); ok && syscall.Kill(syscall.Getpid(), n) == nil {
+		time.Sleep(time.Second) // it comes to another thread
+	}
+	os.Exit(1)
 }

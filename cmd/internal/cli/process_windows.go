@@ -1,6 +1,10 @@
 package cli
 
-import "os"
+import (
+	"os"
+
+	"golang.org/x/sys/windows"
+)
 
 // replaceFile writes a file anew: renameio does not exist on Windows.
 func replaceFile(path string, data []byte) error { return os.WriteFile(path, data, 0o644) }
@@ -17,3 +21,16 @@ func processAlive(pid int) bool {
 	_ = p.Release()
 	return true
 }
+
+// hideInput turns the echo of a console off. Lines and ^C are as they were.
+func hideInput(fd int) error {
+	var mode uint32
+	if err := windows.GetConsoleMode(windows.Handle(fd), &mode); err != nil {
+		return err
+	}
+	mode &^= windows.ENABLE_ECHO_INPUT
+	return windows.SetConsoleMode(windows.Handle(fd), mode|windows.ENABLE_LINE_INPUT|windows.ENABLE_PROCESSED_INPUT)
+}
+
+// dieOf ends this process: Windows has no signals to die of.
+func dieOf(os.Signal) { os.Exit(1) }

@@ -90,7 +90,7 @@ func (a *App) serveSandbox(parent context.Context, so sandbox.Options, dir strin
 	key, algo, _ := c.TSIG()
 	_, _ = fmt.Fprintf(a.Out, "name server  %s (zone dripstat.test; TSIG key %s, %s)\nclouds       %s\nregions      %s\n^C ends it\n",
 		c.NameServer(), key, algo, strings.Join(clouds, "\n             "), strings.Join(c.Regions(), ", "))
-	_, stop, release := signals(parent)
+	_, stop, release := a.signals(parent)
 	defer release()
 	<-stop
 	return nil

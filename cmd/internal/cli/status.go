@@ -117,7 +117,7 @@ const rereads = 3 * time.Second
 // watch shows what was recorded of a run, and what is, until it ends.
 func (o *statusOptions) watch(parent context.Context, st *keep, p past) error {
 	a := o.app
-	ctx, asked, release := signals(parent)
+	ctx, asked, release := o.app.signals(parent)
 	defer release()
 	m := view.NewModel(p.graph, p.entry.Run, p.events[0].Time)
 	h := headOf(p)

@@ -18,6 +18,16 @@ import (
 	"github.com/dripstat/failover/provision/store/file"
 )
 
+// echoes reports whether a terminal shows what is typed.
+func echoes(t *testing.T, tty *os.File) bool {
+	t.Helper()
+	var now syscall.Termios
+	if _, _, e := syscall.Syscall(syscall.SYS_IOCTL, tty.Fd(), syscall.TCGETS, uintptr(unsafe.Pointer(&now))); e != 0 {
+		t.Error(e)
+	}
+	return now.Lflag&syscall.ECHO != 0
+}
+
 // terminal gives the bench a person: a pseudo-terminal that commands read from and write to. What they write
 // goes to the bench's standard error, and answer types a line once they have asked for it.
 func (b *bench) terminal() (answer func(question, line string)) {
@@ -37,6 +47,7 @@ func (b *bench) terminal() (answer func(question, line string)) {
 	ioctl(syscall.TIOCGPTN, &n)
 	tty, err := os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|syscall.O_NOCTTY, 0)
 	b.no(err)
+	b.keyboard = master
 	b.t.Cleanup(func() { _ = tty.Close() })
 	b.app.In, b.app.Err = tty, tty
 	go func() {
@@ -58,14 +69,8 @@ func (b *bench) terminal() (answer func(question, line string)) {
 				return
 			}
 		}
-		// Who asks for a passphrase shows the question first and turns the echo off a moment later; no person types in between.
-		for hidden := !strings.HasPrefix(question, "Passphrase"); !hidden; time.Sleep(time.Millisecond) {
-			var now syscall.Termios
-			if _, _, e := syscall.Syscall(syscall.SYS_IOCTL, tty.Fd(), syscall.TCGETS, uintptr(unsafe.Pointer(&now))); e != 0 {
-				b.t.Error(e)
-				return
-			}
-			hidden = now.Lflag&syscall.ECHO == 0
+		if strings.HasPrefix(question, "Passphrase") && echoes(b.t, tty) {
+			b.t.Errorf("%q is there, and what is typed is shown", question)
 		}
 		if _, err := fmt.Fprintln(master, line); err != nil {
 			b.t.Error(err)
