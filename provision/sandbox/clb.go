@@ -291,10 +291,12 @@ func (k *call) unwrap(root string, v any) error {
 	return json.Unmarshal(k.body, v)
 }
 
-// clbChange makes the listeners anew of what is to serve, and the load balancer PENDING_UPDATE for a while.
+// clbChange makes the listeners anew of what is to serve, and the load balancer PENDING_UPDATE for a while. With part-reply-lost nobody
+// is told that the change was taken.
 func (k *call) clbChange(b *balancer) {
 	k.change(b)
 	b.build()
+	k.lose = k.lose || k.c.take("part-reply-lost")
 }
 
 func (b *balancer) build() {

@@ -129,6 +129,7 @@ func TestBalancerOnRackspaceFaults(t *testing.T) {
 		{[]string{"balancer-reply-lost"}, exitDone, ""},
 		{[]string{"balancer-reply-empty"}, exitDone, "its answer cannot be read"},
 		{[]string{"store-reply-lost"}, exitDone, ""},
+		{[]string{"part-reply-lost=4"}, exitDone, ""},
 		{[]string{"balancer-busy=3"}, exitDone, "it is being changed"},
 		{[]string{"balancer-slow=2s"}, exitDone, "BUILD"},
 		{[]string{"rate-limit=9", "empty-body=4", "reply-lost"}, exitDone, ""},
@@ -196,6 +197,20 @@ func TestAccessListOnRackspace(t *testing.T) {
 			strings.Contains(string(r.Body), `"virtualIps":[{"ipVersion":"IPV4","type":"PUBLIC"}]`)
 	}) {
 		t.Error("the access list was not asked for, with an IPv4 address alone")
+	}
+}
+
+// TLS on another port, and nothing else: plain HTTP is not answered at all.
+func TestNoPlainHTTPOnRackspace(t *testing.T) {
+	t.Parallel()
+	b := cloudBalanced(t, sandbox.Options{}, nil, "  terminate = certificate.edge\n", "  terminate = certificate.edge\n  listen = 8443\n  redirect_http = false\n", "https://www.example.com/health", "https://www.example.com:8443/health")
+	b.must(exitDone, "--region", "ORD", "--sandbox=rackspace", "--yes")
+	x := b.cloud.Snapshot().Balancers[0]
+	if !slices.Equal(x.Listen, []int{8443}) {
+		t.Errorf("it listens on %v", x.Listen)
+	}
+	if res := b.ask("https://www.example.com:8443/health", x.Address); res.StatusCode != 200 {
+		t.Errorf("%d", res.StatusCode)
 	}
 }
 
