@@ -107,7 +107,7 @@ func TestImports(t *testing.T) {
 func TestForeignPackagesStayWhereTheyBelong(t *testing.T) {
 	homes := map[string][]string{
 		"github.com/hashicorp/hcl/v2":         {"provision/planfile"},
-		"github.com/gophercloud/gophercloud/": {"provision/openstack", "provision/rackspace", "provision/dns/designate", "provision/dns/clouddns", "secrets/barbican"},
+		"github.com/gophercloud/gophercloud/": {"provision/openstack", "provision/rackspace", "provision/rackspace/balancer", "provision/dns/designate", "provision/dns/clouddns", "secrets/barbican"},
 		"github.com/charmbracelet/lipgloss":   {"cmd/internal/view"},
 		"github.com/spf13/cobra":              {"cmd/internal/cli"},
 		"github.com/libdns/":                  {"provision/dns/libdns"},

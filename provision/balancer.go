@@ -20,7 +20,8 @@ type Balancer struct {
 	FloatingIP      string   // name of an external network; empty: its own address is public
 	Listen          int      // port where TLS is answered
 	RedirectHTTP    bool     // port 80 sends to it
-	ConnectionLimit int      // 0: none
+	ConnectionLimit int      // of all clients together; 0: none
+	PerIP           int      // connections of one client at once; 0: any number
 	AllowedCIDRs    []string // who may come in; empty: everybody
 	TLSVersions     []string // "1.2", "1.3"; empty: what the cloud allows
 	Algorithm       string   // "round_robin", "least_connections", "source_ip"
@@ -89,6 +90,7 @@ type Balancing struct {
 	Providers []string  // nil: not for this user to know
 	Flavors   []NamedID // those that are enabled
 	Balancers []Live    // those that carry a name of ours; no Slot
+	Members   int       // the most that one of them may have; 0: not known
 }
 
 // Subnet as neutron describes it.

@@ -8,8 +8,8 @@ func Starter(cloud, service string) []byte {
 }
 
 // BalancerStarter is Starter for a plan whose TLS ends on a load balancer.
-func BalancerStarter(service string) []byte {
-	return bytes.ReplaceAll(embedded("balancer.hcl"), []byte("__SERVICE__"), []byte(service))
+func BalancerStarter(cloud, service string) []byte {
+	return bytes.ReplaceAll(embedded(of("balancer", cloud)), []byte("__SERVICE__"), []byte(service))
 }
 
 // SandboxPlan gives the plan that `failover --sandbox` runs, for "openstack", "rackspace" or "flex". It reads ca.pem, secrets.age and identity.txt

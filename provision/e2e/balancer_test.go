@@ -3,6 +3,9 @@
 package e2e
 
 import (
+	"bytes"
+	"context"
+	"encoding/pem"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -12,6 +15,7 @@ import (
 
 	"github.com/gophercloud/gophercloud/v2"
 	"github.com/gophercloud/gophercloud/v2/openstack"
+	"github.com/gophercloud/gophercloud/v2/openstack/keymanager/v1/secrets"
 
 	"github.com/dripstat/failover/provision"
 	"github.com/dripstat/failover/provision/sandbox"
@@ -36,31 +40,13 @@ func TestLoadBalancer(t *testing.T) {
 	d.write("chain.pem", string(chain))
 	d.write("key.pem", string(key))
 	d.write("ca.pem", string(ca.PEM()))
-	text, err := os.ReadFile(filepath.Join(d.dir, "failover.hcl"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	d.write("failover.hcl", strings.Replace(string(text), "to       = server.box\n", "to       = load_balancer.edge\n", 1)+fmt.Sprintf(`
-secrets "disk" {
+	d.balanced("secrets.disk", `secrets "disk" {
   file {
     chain = "chain.pem"
     key   = "key.pem"
   }
 }
-
-certificate "edge" {
-  from  = secrets.disk
-  names = [%q]
-  ca    = file("ca.pem")
-}
-
-load_balancer "edge" {
-  cloud       = cloud.main
-  members     = server.box
-  member_port = 8080
-  terminate   = certificate.edge
-}
-`, d.record))
+`)
 	login(t, here.cloud).record(d.record, 30, oldAddress)
 	before := a.world()
 
@@ -77,8 +63,13 @@ load_balancer "edge" {
 	if n := len(made) - len(parts); n != 10 { // a load balancer, two listeners, a pool, a monitor, a policy; a container and three secrets
 		t.Errorf("%d things are there more than before: %v", n, made)
 	}
-	joined(t, lb, keys, run, d)
+	servers := d.addresses()
+	joined(t, lb, keys, run, d, servers)
 	d.times()
+	d.renewed(lb, keys, run, ca, servers)
+	if got := remains(t, lb, keys); len(got) != len(made) {
+		t.Errorf("after a renewal there is %v, before it %v", got, made)
+	}
 	d.done("abandon", "--yes")
 	if left := remains(t, lb, keys); !slices.Equal(left, parts) {
 		t.Errorf("left of load balancers and certificates: %v, before: %v", left, parts)
@@ -86,9 +77,80 @@ load_balancer "edge" {
 	a.unchanged(before)
 }
 
+// balanced puts the desk's servers behind a load balancer that ends TLS, with a certificate from a place.
+func (d desk) balanced(from, block string) {
+	d.Helper()
+	text, err := os.ReadFile(filepath.Join(d.dir, "failover.hcl"))
+	if err != nil {
+		d.Fatal(err)
+	}
+	d.write("failover.hcl", strings.Replace(string(text), "to       = server.box\n", "to       = load_balancer.edge\n", 1)+fmt.Sprintf(`
+%s
+certificate "edge" {
+  from  = %s
+  path  = "edge"
+  names = [%q]
+  ca    = file("ca.pem")
+}
+
+load_balancer "edge" {
+  cloud       = cloud.main
+  members     = server.box
+  member_port = 8080
+  terminate   = certificate.edge
+}
+`, block, from, d.record))
+}
+
+// renewed delivers another certificate to the load balancer: octavia's listener names another container, the former one is gone, and
+// octavia may read the new one.
+func (d desk) renewed(lb, keys client, run string, ca *sandbox.CA, servers []string) {
+	d.Helper()
+	name := "failover-" + d.service + "-" + strings.ToLower(run) + "-edge-vip"
+	ref := func() string { return lb.one("listeners", "name="+name+"-https").text("default_tls_container_ref") }
+	former := ref()
+	chain, key, err := ca.Issue(d.record)
+	if err != nil {
+		d.Fatal(err)
+	}
+	d.write("chain.pem", string(chain))
+	d.write("key.pem", string(key))
+	d.done("deliver", "--yes")
+	now := ref()
+	if now == former {
+		d.Errorf("the listener names %s as before", now)
+	}
+	if status, _ := keys.call(keys.compute, "GET", "containers/"+former[strings.LastIndexByte(former, '/')+1:], nil); status != 404 {
+		d.Errorf("the former container: %d", status)
+	}
+	leaf, _ := pem.Decode(chain)
+	if got := keys.stored(now); got == nil || !bytes.Equal(got.Bytes, leaf.Bytes) {
+		d.Error("the listener's container does not hold the new certificate")
+	}
+	joined(d.T, lb, keys, run, d, servers)
+}
+
+// stored gives the certificate of a container.
+func (c client) stored(ref string) *pem.Block {
+	c.Helper()
+	for _, x := range c.must(c.compute, "GET", "containers/"+ref[strings.LastIndexByte(ref, '/')+1:], nil).list("secret_refs") {
+		if x.text("name") != "certificate" {
+			continue
+		}
+		href := x.text("secret_ref")
+		text, err := secrets.GetPayload(context.Background(), c.compute, href[strings.LastIndexByte(href, '/')+1:], nil).Extract()
+		if err != nil {
+			c.Fatal(err)
+		}
+		block, _ := pem.Decode(text)
+		return block
+	}
+	return nil
+}
+
 // joined looks at octavia and barbican: what is in the run's load balancer is ACTIVE, its members are the run's servers, and
 // octavia may read the certificate that its listener names.
-func joined(t *testing.T, lb, keys client, run string, d desk) {
+func joined(t *testing.T, lb, keys client, run string, d desk, servers []string) {
 	t.Helper()
 	name := "failover-" + d.service + "-" + strings.ToLower(run) + "-edge-vip"
 	id := lb.one("loadbalancers", "name="+name).text("id")
@@ -109,8 +171,8 @@ func joined(t *testing.T, lb, keys client, run string, d desk) {
 		}
 		members = append(members, m.text("address"))
 	}
-	if want := d.addresses(); len(members) != 2 || !slices.Equal(slices.Sorted(slices.Values(members)), slices.Sorted(slices.Values(want))) {
-		t.Errorf("members of %s: %v, servers %v", id, members, want)
+	if len(members) != 2 || !slices.Equal(slices.Sorted(slices.Values(members)), slices.Sorted(slices.Values(servers))) {
+		t.Errorf("members of %s: %v, servers %v", id, members, servers)
 	}
 	ref := lb.one("listeners", "name="+name+"-https").text("default_tls_container_ref")
 	acl := keys.must(keys.compute, "GET", "containers/"+ref[strings.LastIndexByte(ref, '/')+1:]+"/acl", nil)

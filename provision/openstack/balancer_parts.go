@@ -148,7 +148,7 @@ func certificateNotRead(err error) error {
 		return nil
 	}
 	if e := provision.AsError("", err); strings.Contains(e.Said, "Could not retrieve certificate") {
-		e.Hint = "octavia must be able to read the key manager of this region, and this user to give it access: docs/load-balancer.md#what-the-cloud-must-have"
+		e.Hint = "octavia must be able to read the key manager of this region, and this user to give it access; and the certificate must have a common name: docs/load-balancer.md#what-the-cloud-must-have"
 		return e
 	}
 	return err

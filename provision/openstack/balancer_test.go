@@ -112,6 +112,24 @@ func (p performer) parts(run, balancer, container string) map[string]string {
 	return ids
 }
 
+// renews brings another container to a listener, and removes the former one; it gives the arguments of the update.
+func (p performer) renews(store provision.Values, kept provision.Status, balancer, listener string) provision.Values {
+	p.Helper()
+	next := maps.Clone(store)
+	next["name"] = store.Text("name") + ".0123456789abcdef"
+	to := p.until("certificate.store", next, provision.Done).Out.Text("container")
+	update := provision.Values{"balancer": balancer, "listener": listener, "order": []any{"edge"}, "container edge": to, "ecdsa": true}
+	if st, err := p.look("listener.update", update); err != nil || st.State != provision.Absent {
+		p.Errorf("before it was sent: %+v %v", st, err)
+	}
+	p.until("listener.update", update, provision.Done)
+	p.until("certificate.remove", provision.Values{"id": kept.Out["id"], "name": store["name"], "keep": next["name"], "run": store["run"], "slot": "edge-vip"}, provision.Done)
+	if st, err := p.look("certificate.store", next); err != nil || st.State != provision.Done {
+		p.Errorf("the new container: %+v %v", st, err)
+	}
+	return update
+}
+
 // performer is what a cloud's steps are performed with: cmd's engine, as far as one step goes.
 type performer struct {
 	*testing.T
@@ -200,6 +218,11 @@ func conformsBalancing(t *testing.T, c, other *openstack.Cloud, cert *secrets.Ce
 		t.Errorf("members: %v", got.Out)
 	}
 	serves(lb.Out.Text("address"))
+	renewed := p.renews(store, kept, lb.Out.Text("id"), ids["listener"])
+	before = other.Writes()
+	if q.until("listener.update", renewed, provision.Done); other.Writes() != before {
+		t.Error("found again, it was changed")
+	}
 
 	// A container that is not there is refused, and told of.
 	bad := provision.Values{"balancer": lb.Out["id"], "name": balancerName(run) + "-bad", "service": "test", "run": run, "slot": "edge-vip", "again": false, "pool": ids["pool"], "listen": 8443,

@@ -172,6 +172,19 @@ func (c *Cloud) CloudDNS(ctx context.Context) (*gophercloud.ServiceClient, error
 	return c.anywhere(ctx, "rax:dns", "Cloud DNS", "")
 }
 
+// CloudLoadBalancers gives a client for Rackspace's load balancers of this region, and of no other.
+func (c *Cloud) CloudLoadBalancers(ctx context.Context) (*gophercloud.ServiceClient, error) {
+	if err := c.Connect(ctx); err != nil {
+		return nil, err
+	}
+	s, _ := c.session.known()
+	u, ok := s.endpoint("rax:load-balancer", c.region, c.set.iface)
+	if !ok {
+		return nil, &provision.Error{Thing: "cloud." + c.name, What: "the catalog has no Cloud Load Balancers in " + c.region, Class: provision.Final}
+	}
+	return s.client("rax:load-balancer", u, u), nil
+}
+
 // anywhere gives a client for a service that may be another region's.
 func (c *Cloud) anywhere(ctx context.Context, service, called, version string) (*gophercloud.ServiceClient, error) {
 	s, err := c.session.get(ctx, c.login)

@@ -32,6 +32,7 @@ const (
 	PoolCreate        provision.Kind = "pool.create"
 	MonitorCreate     provision.Kind = "healthmonitor.create"
 	ListenerCreate    provision.Kind = "listener.create"
+	ListenerUpdate    provision.Kind = "listener.update"
 	PolicyCreate      provision.Kind = "l7policy.create"
 	RuleCreate        provision.Kind = "l7rule.create"
 	BalancerJoin      provision.Kind = "balancer.join"
@@ -71,6 +72,7 @@ func Handlers(c Clouds, keys Keys) map[provision.Kind]Handler {
 		PoolCreate:        handler[poolArgs]{c, checkPart[poolArgs], makePart[poolArgs]},
 		MonitorCreate:     handler[monitorArgs]{c, checkPart[monitorArgs], makePart[monitorArgs]},
 		ListenerCreate:    handler[listenerArgs]{c, checkPart[listenerArgs], makePart[listenerArgs]},
+		ListenerUpdate:    handler[updateArgs]{c, (*Cloud).checkListener, (*Cloud).updateListener},
 		PolicyCreate:      handler[policyArgs]{c, checkPart[policyArgs], makePart[policyArgs]},
 		RuleCreate:        handler[ruleArgs]{c, checkPart[ruleArgs], makePart[ruleArgs]},
 		BalancerJoin:      handler[joinArgs]{c, (*Cloud).checkJoin, (*Cloud).join},
@@ -84,6 +86,7 @@ type deleteArgs struct {
 	Name  string `json:"name"`
 	Run   string `json:"run"`
 	Slot  string `json:"slot"`
+	Keep  string `json:"keep"` // of a certificate: the name of what stays
 }
 
 // handler decodes the arguments and finds the cloud.

@@ -71,19 +71,26 @@ func keyed(ctx context.Context, s service, kind, name string) ([]stored, error) 
 	return slices.DeleteFunc(out, func(x stored) bool { return x.Name != name }), nil
 }
 
-// containers lists all that this user may see, page by page: barbican counts offsets.
+// containers lists all that this user may see.
 func containers(ctx context.Context, s service) ([]stored, error) {
+	return listKeyed(ctx, s, "containers")
+}
+
+// listKeyed lists "containers" or "secrets", page by page: barbican counts offsets.
+func listKeyed(ctx context.Context, s service, kind string) ([]stored, error) {
 	var all []stored
 	for {
-		var page struct {
-			Containers []stored `json:"containers"`
-			Total      int      `json:"total"`
-		}
-		if err := s.get(ctx, "list containers of the key manager", s.url("containers"+query("limit", "100", "offset", strconv.Itoa(len(all)))), &page); err != nil {
+		page := map[string]json.RawMessage{}
+		if err := s.get(ctx, "list "+kind+" of the key manager", s.url(kind+query("limit", "100", "offset", strconv.Itoa(len(all)))), &page); err != nil {
 			return nil, err
 		}
-		all = append(all, page.Containers...)
-		if len(page.Containers) == 0 || len(all) >= page.Total {
+		var items []stored
+		var total int
+		if json.Unmarshal(page[kind], &items) != nil || json.Unmarshal(page["total"], &total) != nil {
+			return nil, &provision.Error{What: "list " + kind + " of the key manager: the answer of barbican cannot be read", Class: provision.Final}
+		}
+		all = append(all, items...)
+		if len(items) == 0 || len(all) >= total {
 			return all, nil
 		}
 	}
@@ -214,23 +221,20 @@ func secretBody(name string, text secrets.Value) secrets.Value {
 	return secrets.NewValue(append(out, `"}`...))
 }
 
-// remains gives what barbican still has of a certificate: hrefs below its root, the container first.
-func (s service) remains(ctx context.Context, name string) ([]string, error) {
+// remains gives what barbican has of a certificate, of its renewals, too, but not of keep: hrefs below its root, containers first. The name of
+// a renewal's container is that of the run's and one word more. Barbican finds only whole names, so all are looked at.
+func (s service) remains(ctx context.Context, name, keep string) ([]string, error) {
 	var out []string
-	all, err := keyed(ctx, s, "containers", name)
-	if err != nil {
-		return nil, err
-	}
-	for _, x := range all {
-		out = append(out, "containers/"+url.PathEscape(idOf(x.Container)))
-	}
-	for _, part := range []string{partKey, partCertificate, partIntermediates} {
-		all, err := keyed(ctx, s, "secrets", partName(name, part))
+	of := func(x, name string) bool { return x == name || strings.HasPrefix(x, name+".") }
+	for _, kind := range []string{"containers", "secrets"} {
+		all, err := listKeyed(ctx, s, kind)
 		if err != nil {
 			return nil, err
 		}
 		for _, x := range all {
-			out = append(out, "secrets/"+url.PathEscape(idOf(x.Secret)))
+			if of(x.Name, name) && (keep == "" || !of(x.Name, keep)) {
+				out = append(out, kind+"/"+url.PathEscape(idOf(first(x.Container, x.Secret))))
+			}
 		}
 	}
 	return out, nil
@@ -241,7 +245,7 @@ func (c *Cloud) checkNotStored(ctx context.Context, a deleteArgs) (provision.Sta
 	if err != nil {
 		return provision.Status{}, err
 	}
-	left, err := s.remains(ctx, a.Name)
+	left, err := s.remains(ctx, a.Name, a.Keep)
 	switch {
 	case err != nil:
 		return provision.Status{}, err
@@ -260,7 +264,7 @@ func (c *Cloud) removeStored(ctx context.Context, a deleteArgs) error {
 		return err
 	}
 	c.forget(CertificateStore, a.Name)
-	left, err := s.remains(ctx, a.Name)
+	left, err := s.remains(ctx, a.Name, a.Keep)
 	if err != nil {
 		return err
 	}

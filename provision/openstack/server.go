@@ -163,6 +163,13 @@ func (c *Cloud) describe(s server, a serverArgs) provision.Values {
 			fixed = x.addr.String()
 		}
 	}
+	if c.legacy { // on both networks, whichever is the first: what it decrypts stays off the public one
+		for _, x := range s.Addresses["private"] {
+			if ad, err := netip.ParseAddr(x.Addr); err == nil && ad.Is4() {
+				fixed = ad.String()
+			}
+		}
+	}
 	rank := func(x ip) int {
 		switch {
 		case x.addr.Is4() && x.floating:

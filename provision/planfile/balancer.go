@@ -14,9 +14,6 @@ import (
 // The plan's certificates and servers are decoded by then.
 func (d *decoder) balancer(x *block, p provision.Plan) provision.Balancer {
 	b := d.oneBalancer(x, p, "")
-	if c, _ := p.Cloud(b.Cloud); c.Rackspace != nil {
-		d.errorf(x.where("cloud"), "let TLS end on the servers: certificate = certificate.NAME in the server block", "%s stands in cloud.%s, and Rackspace's first cloud has no load balancer that failover speaks to", x.what, b.Cloud)
-	}
 	if len(x.label) > 40 {
 		d.errorf(x.at, "40 characters at most", "the name of %s is too long", x.what)
 	}
@@ -43,7 +40,7 @@ func (d *decoder) oneBalancer(x *block, p provision.Plan, region string) provisi
 	b := provision.Balancer{
 		Name: x.label, Pos: pos(x.at), Cloud: x.ref("cloud", "cloud"), MemberProtocol: x.oneOf("member_protocol", "http", "http", "https"),
 		Network: x.text("network", ""), Subnet: x.text("subnet", ""), FloatingIP: x.text("floating_ip", ""),
-		Listen: x.whole("listen", 443, 1, 65535), RedirectHTTP: true, ConnectionLimit: x.whole("connection_limit", 0, 1, 1<<30),
+		Listen: x.whole("listen", 443, 1, 65535), RedirectHTTP: true, ConnectionLimit: x.whole("connection_limit", 0, 1, 1<<30), PerIP: x.whole("connection_limit_per_ip", 0, 1, 100000),
 		AllowedCIDRs: x.cidrs("allowed_cidrs"), TLSVersions: x.texts("tls_versions"),
 		Algorithm: x.oneOf("algorithm", "round_robin", "round_robin", "least_connections", "source_ip"),
 		Provider:  x.text("provider", ""), Flavors: x.texts("flavor"),
@@ -81,6 +78,12 @@ func (d *decoder) oneBalancer(x *block, p provision.Plan, region string) provisi
 			names = append(names, cert.Names...)
 		}
 		b.Ready = d.ready(r, names, firstOf(b.Terminate), b.Listen)
+	}
+	switch c, ok := p.Cloud(b.Cloud); {
+	case c.Rackspace != nil:
+		d.cloudBalancer(x, b, p)
+	case ok && b.PerIP > 0 && !d.failedAt(x.where("connection_limit_per_ip")):
+		x.wrong("connection_limit_per_ip", "connection_limit = 20000, which counts all clients together", "is given, and the load balancers of OpenStack count no clients apart")
 	}
 	return b
 }
@@ -200,6 +203,9 @@ func (b *block) cidrs(name string) []string {
 func (d *decoder) letIn(p *provision.Plan) {
 	for i := range p.Servers {
 		s := &p.Servers[i]
+		if c, _ := p.Cloud(s.Cloud); c.Rackspace != nil { // it has no groups to let anybody in by
+			continue
+		}
 		for _, b := range p.BalancersOf(s.Name) {
 			d.letInto(s, b, "")
 			for region, o := range s.In {

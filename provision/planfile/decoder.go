@@ -53,7 +53,7 @@ type shape struct {
 
 func shapes(kind string) shape {
 	server := "cloud! image! flavor! count need hedge zones networks floating_ip spread security_groups open keep_ssh config_drive metadata template user_data vars certificate timeout"
-	balancer := "cloud! members! terminate! member_port member_protocol network subnet floating_ip listen redirect_http connection_limit allowed_cidrs tls_versions algorithm provider flavor timeout"
+	balancer := "cloud! members! terminate! member_port member_protocol network subnet floating_ip listen redirect_http connection_limit connection_limit_per_ip allowed_cidrs tls_versions algorithm provider flavor timeout"
 	switch kind {
 	case "plan":
 		return shape{"service! home regions operator", "variable+ store cloud+ secrets+ certificate+ server+ load_balancer+ dns+ step+"}

@@ -52,7 +52,7 @@ func (d *decoder) zone(x *block, p provision.Plan) provision.Zone {
 			"%s %s who keeps the zone", x.what, map[bool]string{true: "does not say", false: "says more than once"}[given == 0])
 	}
 	for _, r := range x.blocks["record"] {
-		z.Records = append(z.Records, d.record(r, z))
+		z.Records = append(z.Records, d.record(r, z, p))
 	}
 	if len(z.Records) == 0 && !d.issues { // one may be there for challenges alone
 		d.errorf(x.at, `add: record "www" { type = "A"  to = server.NAME }, one attribute a line`, "%s has no record", x.what)
@@ -77,7 +77,7 @@ func (d *decoder) rfc2136(b *block) *provision.RFC2136 {
 	return r
 }
 
-func (d *decoder) record(x *block, z provision.Zone) provision.Record {
+func (d *decoder) record(x *block, z provision.Zone, p provision.Plan) provision.Record {
 	r := provision.Record{
 		Name: x.label, Pos: pos(x.at), Host: strings.ToLower(x.text("name", x.label)), Type: strings.ToUpper(x.text("type", "")),
 		TTL: x.time("ttl", max(time.Minute, z.Provider.LeastTTL()), time.Second, time.Second, day), Values: x.texts("values"), Unproven: x.flag("unproven"),
@@ -118,8 +118,7 @@ func (d *decoder) record(x *block, z provision.Zone) provision.Record {
 		x.wrong("values", "keep one of them", "is given beside to")
 	case !x.has("to") && !x.has("values"):
 		d.errorf(x.at, "add: to = server.NAME, or values = [\"...\"]", "%s does not say where to point", x.what)
-	case r.Type == "AAAA" && len(r.Balancers) > 0:
-		x.wrong("type", `type = "A"`, "is AAAA, and the address of a load balancer is IPv4")
+	case r.Type == "AAAA" && d.noIPv6(x, r, p):
 	case r.Type == "CNAME" && x.has("to"):
 		x.wrong("to", `values = ["target.example.com"], or type = "A"`, "gives addresses, and a CNAME points to a name")
 	case r.Type == "CNAME" && len(r.Values) != 1 && !d.failedAt(x.where("values")):

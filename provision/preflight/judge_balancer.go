@@ -1,16 +1,22 @@
 package preflight
 
 import (
+	"crypto/x509"
 	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
 
 	"github.com/dripstat/failover/provision"
+	"github.com/dripstat/failover/secrets"
 )
 
 // balancer resolves one load_balancer block's wishes. The servers' own are resolved by then.
 func (j *judgement) balancer(b provision.Balancer, inv provision.Inventory) {
+	if c, _ := j.plan.Cloud(b.Cloud); c.Rackspace != nil {
+		j.cloudBalancer(b, inv)
+		return
+	}
 	thing := b.Ref()
 	f := provision.BalancerFacts{MemberSubnets: map[string]string{}}
 	j.facts.Checks += 2 // the services answer
@@ -25,15 +31,30 @@ func (j *judgement) balancer(b provision.Balancer, inv provision.Inventory) {
 		f.Rungs = j.balancerRungs(b, *o, inv.Region)
 	}
 	for _, c := range b.Terminate {
-		if got, ok := j.seen.certificates[c]; ok && got.Certificate.Leaf.PublicKeyAlgorithm.String() == "Ed25519" {
-			// https://opendev.org/openstack/octavia/src/branch/stable/zed/octavia/common/tls_utils/cert_parser.py
-			refuse("load balancer", "an RSA or ECDSA key", "certificate %q has an Ed25519 key, which load balancers do not take", c)
+		if got := j.seen.certificates[c]; got.Certificate != nil { // nil: it is issued during the run
+			for _, f := range Terminable(c, got.Certificate) {
+				j.find(f.Weight, "load balancer", thing, b.Pos, f.Hint, "%s", f.What)
+			}
 		}
 	}
 	if inv.Networks != nil {
 		j.balancerNetworks(b, inv, &f)
 	}
 	j.facts.Balancers[b.Name] = f
+}
+
+// Terminable finds what keeps Octavia from ending TLS with a certificate, whose name in the plan is given.
+// https://opendev.org/openstack/octavia/src/branch/stable/zed/octavia/common/tls_utils/cert_parser.py (prepare_private_key, get_host_names)
+func Terminable(name string, c *secrets.Certificate) []provision.Finding {
+	var out []provision.Finding
+	if c.Leaf.PublicKeyAlgorithm == x509.Ed25519 {
+		out = append(out, provision.Finding{Weight: provision.Refuse, Hint: "an RSA or ECDSA key", What: fmt.Sprintf("certificate %q has an Ed25519 key, which load balancers do not take", name)})
+	}
+	if c.Leaf.Subject.CommonName == "" {
+		out = append(out, provision.Finding{Weight: provision.Warn, Hint: "have it issued with a common name, as Let's Encrypt's profile classic does",
+			What: fmt.Sprintf("certificate %q has no common name: Octavia of Zed cannot read such a one", name)})
+	}
+	return out
 }
 
 // balancerRungs resolves the flavors: each that exists, in the plan's order.
@@ -174,6 +195,9 @@ func (j *judgement) needBalancers(c provision.Cloud, need map[string]int) {
 			continue
 		}
 		need["load_balancers"]++
+		if c.Rackspace != nil { // the rest is part of it
+			continue
+		}
 		need["pools"]++
 		need["listeners"]++
 		if b.RedirectHTTP {

@@ -1,6 +1,8 @@
 package preflight
 
 import (
+	"crypto/x509"
+	"crypto/x509/pkix"
 	"slices"
 	"strings"
 	"testing"
@@ -8,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/dripstat/failover/provision"
+	"github.com/dripstat/failover/secrets"
 )
 
 // goodBalancer is good with a load balancer before its servers.
@@ -53,6 +56,23 @@ func TestBalancerFacts(t *testing.T) {
 	}
 	if len(f.Findings) != 1 || line(f.Findings[0]) != `warn load balancer: load_balancer.edge: ORD has no flavor "small" of load balancers` {
 		t.Errorf("%v", f.Findings)
+	}
+}
+
+func TestTerminable(t *testing.T) {
+	for want, leaf := range map[string]x509.Certificate{
+		"":                          {PublicKeyAlgorithm: x509.ECDSA, Subject: pkix.Name{CommonName: "www.shop.test"}},
+		"refuse has an Ed25519 key": {PublicKeyAlgorithm: x509.Ed25519, Subject: pkix.Name{CommonName: "www.shop.test"}},
+		"warn has no common name":   {PublicKeyAlgorithm: x509.RSA},
+	} {
+		var got []string
+		for _, f := range Terminable("edge", &secrets.Certificate{Leaf: &leaf}) {
+			got = append(got, string(f.Weight)+" "+f.What)
+		}
+		weight, says, _ := strings.Cut(want, " ")
+		if text := strings.Join(got, "; "); want == "" && text != "" || !strings.HasPrefix(text, weight) || !strings.Contains(text, says) {
+			t.Errorf("want %q, got %q", want, text)
+		}
 	}
 }
 

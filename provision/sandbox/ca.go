@@ -2,9 +2,11 @@ package sandbox
 
 import (
 	"bytes"
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
@@ -34,19 +36,19 @@ func NewCA() (*CA, error) {
 	}
 	ca := &CA{}
 	t := tmpl("Sandbox Root", 1)
-	if ca.root, err = sign(t, t, rootKey, rootKey); err != nil {
+	if ca.root, err = sign(t, t, rootKey.Public(), rootKey); err != nil {
 		return nil, err
 	}
 	if ca.interKey, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader); err != nil {
 		return nil, err
 	}
-	ca.inter, err = sign(tmpl("Sandbox Intermediate", 0), ca.root, ca.interKey, rootKey)
+	ca.inter, err = sign(tmpl("Sandbox Intermediate", 0), ca.root, ca.interKey.Public(), rootKey)
 	return ca, err
 }
 
-func sign(t, parent *x509.Certificate, key, by *ecdsa.PrivateKey) (*x509.Certificate, error) {
+func sign(t, parent *x509.Certificate, public crypto.PublicKey, by *ecdsa.PrivateKey) (*x509.Certificate, error) {
 	t.SerialNumber = new(big.Int).SetBytes(randBytes(16))
-	der, err := x509.CreateCertificate(rand.Reader, t, parent, &key.PublicKey, by)
+	der, err := x509.CreateCertificate(rand.Reader, t, parent, public, by)
 	if err != nil {
 		return nil, err
 	}
@@ -76,8 +78,24 @@ func (ca *CA) IssueFor(valid time.Duration, names ...string) (certPEM, keyPEM []
 	return certPEM, pemOf("PRIVATE KEY", der), nil
 }
 
+// IssueRSA is Issue with an RSA key, which is all that some load balancers take.
+func (ca *CA) IssueRSA(names ...string) (certPEM, keyPEM []byte, err error) {
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		return nil, nil, err
+	}
+	if certPEM, err = ca.Renew(key, 90*24*time.Hour, names...); err != nil {
+		return nil, nil, err
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return nil, nil, err
+	}
+	return certPEM, pemOf("PRIVATE KEY", der), nil
+}
+
 // Renew makes a certificate for a key that is there already, with the intermediate after it.
-func (ca *CA) Renew(key *ecdsa.PrivateKey, valid time.Duration, names ...string) ([]byte, error) {
+func (ca *CA) Renew(key crypto.Signer, valid time.Duration, names ...string) ([]byte, error) {
 	end := time.Now().Add(valid)
 	t := &x509.Certificate{NotBefore: min2(time.Now(), end).Add(-time.Hour), NotAfter: end,
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}
@@ -91,7 +109,7 @@ func (ca *CA) Renew(key *ecdsa.PrivateKey, valid time.Duration, names ...string)
 	if len(names) > 0 {
 		t.Subject.CommonName = names[0]
 	}
-	leaf, err := sign(t, ca.inter, key, ca.interKey)
+	leaf, err := sign(t, ca.inter, key.Public(), ca.interKey)
 	if err != nil {
 		return nil, err
 	}

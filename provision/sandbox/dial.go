@@ -33,7 +33,7 @@ func (c *Cloud) dial(ctx context.Context, network, addr, inside string) (net.Con
 		}
 		return new(net.Dialer).DialContext(ctx, network, c.dnsAddr)
 	}
-	known := c.owns(ip)
+	known := c.owns(ip) || c.vip(ip)
 	if !known || c.base == 0 && port != "22" && port != "80" && port != "443" {
 		return c.dialOut(ctx, network, addr, inside)
 	}
@@ -87,6 +87,18 @@ func (c *Cloud) owns(ip netip.Addr) bool {
 	return c.homeRegion(ip) != ""
 }
 
+// vip tells whether an address is an IPv6 one of a load balancer.
+func (c *Cloud) vip(ip netip.Addr) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, b := range c.balancers {
+		if b.clb != nil && b.clb.v6 == ip && ip.IsValid() {
+			return true
+		}
+	}
+	return false
+}
+
 func (c *Cloud) homeRegion(ip netip.Addr) string {
 	for region, list := range c.opts.HomeServers {
 		if slices.Contains(list, ip.String()) {
@@ -128,7 +140,7 @@ func (c *Cloud) target(ip netip.Addr, port string) net.Listener {
 	defer c.mu.Unlock()
 	c.sweep(now)
 	for _, b := range c.balancersOf("") {
-		if dark, _ := c.dark(b.region); !dark && b.serves(now) && c.has(b.port, ip) {
+		if dark, _ := c.dark(b.region); !dark && b.serves(now) && (c.has(b.port, ip) || b.clb != nil && b.clb.v6 == ip) {
 			return b.front.listener(port, ip.String())
 		}
 	}

@@ -44,17 +44,19 @@ func Faults() []FaultHelp {
 		{"dns-job-slow=DURATION", "Rackspace: jobs of Cloud DNS take DURATION"},
 		{"dns-job-error[=N]", "Rackspace: the first N jobs of Cloud DNS (1) end in ERROR, and change nothing"},
 		{"dns-delete-half[=N]", "Rackspace: the first N deletions of several records (1) delete one of them and end in ERROR"},
-		{"empty-body=N", "Rackspace: every N-th reading request to Cloud DNS is answered 200 without a body"},
+		{"empty-body=N", "Rackspace: every N-th reading request to Cloud DNS and to Cloud Load Balancers is answered 200 without a body"},
 		{"dns-lag=DURATION", "the name server answers with a change only DURATION after it was made"},
 		{"region-dark[=REGION[:refuse|:hang]]", "no API and no server of REGION (the first) answers"},
+		{"balancer-delete-half[=N]", "Rackspace: the first N deletions of a load balancer (1) are accepted, and end in ERROR"},
+		{"balancer-reply-empty[=N]", "Rackspace: the first N load balancers (1) are made, and the answer to that has no body"},
 		{"balancer-error[=N]", "the first N load balancers (1) end in ERROR"},
 		{"balancer-slow=DURATION", "a load balancer takes DURATION until it is ACTIVE"},
 		{"part-error[=N]", "the first N parts (1) of load balancers, such as listeners and pools, end in ERROR"},
 		{"part-reply-lost[=N]", "the first N parts (1) of load balancers are made or changed, but the connection is reset before the reply"},
 		{"balancer-stuck[=N]", "the first N load balancers (1) stay in PENDING_CREATE, and cannot be deleted"},
-		{"balancer-busy[=N]", "the first N changes (1) of a load balancer are answered 409: it is immutable"},
+		{"balancer-busy[=N]", "the first N changes (1) of a load balancer are answered 409, or 422 by Rackspace: it is immutable"},
 		{"balancer-reply-lost[=N]", "the first N load balancers (1) are made, but the connection is reset before the reply"},
-		{"store-reply-lost[=N]", "the first N private keys (1) are stored by the key manager, but the connection is reset before the reply"},
+		{"store-reply-lost[=N]", "the first N private keys (1) are stored by the key manager, or by a load balancer of Rackspace, but the connection is reset before the reply"},
 		{"api-500=N", "every N-th reading API request is answered 500"},
 	}
 }
@@ -105,7 +107,7 @@ func (f Fault) state() (*faultState, error) {
 		} else {
 			st.n, st.word = -1, f.Arg
 		}
-	case "boot-error", "reply-lost", "wrong-host-key", "dns-job-error", "dns-delete-half", "balancer-error", "part-error", "part-reply-lost", "balancer-stuck", "balancer-busy", "balancer-reply-lost", "store-reply-lost":
+	case "boot-error", "reply-lost", "wrong-host-key", "dns-job-error", "dns-delete-half", "balancer-error", "part-error", "part-reply-lost", "balancer-stuck", "balancer-busy", "balancer-reply-lost", "store-reply-lost", "balancer-delete-half", "balancer-reply-empty":
 		count(1)
 	case "key-mismatch":
 		st.Name = "wrong-host-key"
@@ -223,7 +225,7 @@ func (k *call) faulty() (int, any) {
 		}
 		return k.err(429, "Too Many Requests")
 	}
-	if k.s.name == "clouddns" && k.Method == "GET" && k.c.every("empty-body") {
+	if (k.s.name == "clouddns" || k.s.name == "clb") && k.Method == "GET" && k.c.every("empty-body") {
 		return 200, nil
 	}
 	if (k.Method == "GET" || k.Method == "HEAD") && k.c.every("api-500") {

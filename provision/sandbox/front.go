@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -12,6 +13,7 @@ import (
 	"net/http/httputil"
 	"net/netip"
 	"net/url"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -68,17 +70,41 @@ func (f *front) listener(port, ip string) net.Listener {
 		return nil
 	}
 	f.ln[port] = l
-	x := f.b.listeners[i]
-	srv := &http.Server{Handler: f.handler(x), ErrorLog: log.New(io.Discard, "", 0), ReadHeaderTimeout: time.Minute, TLSConfig: f.config(x)}
+	secure := f.b.listeners[i].protocol == "TERMINATED_HTTPS"
+	srv := &http.Server{ErrorLog: log.New(io.Discard, "", 0), ReadHeaderTimeout: time.Minute,
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if x := f.at(port); x != nil {
+				f.handler(x).ServeHTTP(w, r)
+			} else {
+				panic(http.ErrAbortHandler) // it does not listen there any more
+			}
+		}),
+		TLSConfig: &tls.Config{MinVersion: tls.VersionTLS12, GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
+			if x := f.at(port); x != nil {
+				return f.config(x), nil
+			}
+			return nil, errors.New("nothing listens there any more")
+		}}}
 	f.servers = append(f.servers, srv)
 	f.c.wg.Go(func() {
-		if x.protocol == "TERMINATED_HTTPS" {
+		if secure {
 			srv.ServeTLS(l, "", "")
 		} else {
 			srv.Serve(l)
 		}
 	})
 	return l
+}
+
+// at gives what listens on a port now: a change puts another one in its place.
+func (f *front) at(port string) *lbListener {
+	f.c.mu.Lock()
+	defer f.c.mu.Unlock()
+	i := slices.IndexFunc(f.b.listeners, func(l *lbListener) bool { return strconv.Itoa(l.port) == port })
+	if i < 0 {
+		return nil
+	}
+	return f.b.listeners[i]
 }
 
 // openAt listens for an address of the sandbox: on it where it is this machine's, which a private one is not.
@@ -98,7 +124,7 @@ func (c *Cloud) openAt(ip, port string) net.Listener {
 
 // config presents the certificate for the name that the client asks for, or else the default.
 func (f *front) config(l *lbListener) *tls.Config {
-	cfg := &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: func(h *tls.ClientHelloInfo) (*tls.Certificate, error) {
+	cfg := &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}, GetCertificate: func(h *tls.ClientHelloInfo) (*tls.Certificate, error) {
 		f.c.mu.Lock()
 		certs := l.certs // an update puts others in their place
 		f.c.mu.Unlock()
@@ -123,6 +149,15 @@ func (f *front) config(l *lbListener) *tls.Config {
 // handler does what the listener says: a policy first, then the pool.
 func (f *front) handler(l *lbListener) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if l.redirect {
+			host, _, err := net.SplitHostPort(r.Host)
+			if err != nil {
+				host = r.Host
+			}
+			w.Header().Set("Location", "https://"+host+r.URL.RequestURI())
+			w.WriteHeader(http.StatusMovedPermanently)
+			return
+		}
 		f.c.mu.Lock()
 		policies := make([]lbPolicy, 0, len(l.policies))
 		for _, p := range l.policies {
@@ -229,7 +264,7 @@ func (f *front) well(ctx context.Context, p *lbPool, m *lbMember, h *lbMonitor) 
 	res, err := f.transport().RoundTrip(r)
 	if err == nil {
 		res.Body.Close()
-		well = slices.Contains(strings.Split(h.codes, ","), strconv.Itoa(res.StatusCode))
+		well = h.good(res.StatusCode)
 	} else {
 		well = false
 	}
@@ -237,6 +272,15 @@ func (f *front) well(ctx context.Context, p *lbPool, m *lbMember, h *lbMonitor) 
 	defer f.c.mu.Unlock()
 	m.checked, m.well = time.Now(), well
 	return well
+}
+
+// good tells whether an answer is what the monitor wants.
+func (h *lbMonitor) good(status int) bool {
+	if h.status != "" {
+		ok, err := regexp.MatchString(h.status, strconv.Itoa(status))
+		return ok && err == nil
+	}
+	return slices.Contains(strings.Split(h.codes, ","), strconv.Itoa(status))
 }
 
 func (m *lbMember) hostPort() string { return net.JoinHostPort(m.address, strconv.Itoa(m.port)) }

@@ -23,7 +23,7 @@ func TestLibcloud(t *testing.T) {
 	if python == "" {
 		t.Skip("there is no libcloud here: apt-get install python3-libcloud")
 	}
-	for name, r := range map[string]Rackspace{"as documented last": {}, "as documented first": {Offset: true, Old: true}, "quick jobs": {Quick: true}} {
+	for name, r := range map[string]Rackspace{"as documented last": {}, "as documented first": {Offset: true, Old: true}, "quick jobs": {Quick: true, Texts: true}} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			c, err := Start(t.Context(), Options{Rackspace: &r, Regions: []string{"DFW", "ORD"}, Boot: 200 * time.Millisecond, DNSDelay: 20 * time.Millisecond,
@@ -38,7 +38,7 @@ func TestLibcloud(t *testing.T) {
 			cmd := exec.CommandContext(t.Context(), python, "-W", "ignore", "testdata/rackspace.py", strings.TrimSuffix(c.RackspaceURL(), "/v2.0/"), c.Username(), c.APIKey(), "ord")
 			cmd.Stdin = strings.NewReader(image + "\n" + string(ssh.MarshalAuthorizedKey(newHostKeys()[0].PublicKey())))
 			out, err := cmd.CombinedOutput()
-			if err != nil || strings.Count(string(out), "ok ") < 16 {
+			if err != nil || strings.Count(string(out), "ok ") < 30 {
 				t.Errorf("%v\n%s", err, out)
 			}
 		})

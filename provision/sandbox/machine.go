@@ -227,6 +227,9 @@ func (m *machine) opens(port string) bool {
 // answers tells whether something listens on a port: sshd, TLS once there is a certificate, and plain HTTP on any other port
 // that is open. Port 80 of a server that has TLS is its redirect, which is not imitated.
 func (m *machine) answers(port string) bool {
+	if m.c.opts.Rackspace != nil && port != "22" && port != "443" && len(m.certs) == 0 {
+		return true // no firewall stands before it, and what its user-data sets up is taken to listen there
+	}
 	switch port {
 	case "22":
 		return true

@@ -28,7 +28,8 @@ type model struct {
 	balancers  map[string]*balancer
 	secrets    map[string]*secretItem
 	containers map[string]*keyContainer
-	order      int // creations so far: lists are in order of creation
+	clbGone    map[int]bool // numbers of Rackspace's load balancers that were deleted
+	order      int          // creations so far: lists are in order of creation
 }
 
 type region struct {
@@ -138,7 +139,7 @@ func (c *Cloud) seed() error {
 		servers: map[string]*server{}, groups: map[string]*serverGroup{}, networks: map[string]*network{},
 		ports: map[string]*port{}, secgrps: map[string]*secGroup{}, fips: map[string]*floatingIP{},
 		volumes: map[string]*volume{}, zones: map[string]*zone{},
-		balancers: map[string]*balancer{}, secrets: map[string]*secretItem{}, containers: map[string]*keyContainer{},
+		balancers: map[string]*balancer{}, secrets: map[string]*secretItem{}, containers: map[string]*keyContainer{}, clbGone: map[int]bool{},
 	}
 	yesterday := c.started.Add(-24 * time.Hour)
 	for i, name := range c.opts.Regions {

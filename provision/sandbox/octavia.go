@@ -24,6 +24,7 @@ type balancer struct {
 	deleted                       time.Time
 	order                         int
 	front                         *front
+	clb                           *cloudLB // of Rackspace's; nil: octavia's
 }
 
 // lbPart is what all parts have in common.
@@ -62,6 +63,7 @@ type lbListener struct {
 	cidrs      []string
 	headers    map[string]string
 	policies   []*lbPolicy
+	redirect   bool // sends everybody to port 443, under whatever name they came
 }
 
 type lbPolicy struct {
@@ -88,6 +90,7 @@ type lbPool struct {
 type lbMonitor struct {
 	lbPart
 	kind, path, codes, host    string
+	status                     string // in the place of codes: an expression
 	delay, timeout, rise, fall int
 }
 
@@ -316,6 +319,9 @@ func balancerDelete(k *call) (int, any) {
 func (c *Cloud) removeBalancer(b *balancer) {
 	b.front.stop()
 	delete(c.balancers, b.id)
+	if b.clb != nil {
+		c.clbGone[b.clb.number] = true
+	}
 	c.removePort(b.port)
 	b.listeners = nil
 	c.consume(b)

@@ -101,5 +101,9 @@ func (c *Cloud) certificateOf(region, href string) (tls.Certificate, error) {
 		return tls.Certificate{}, errors.New("no such container")
 	}
 	chain := slices.Concat(c.part(x, "certificate"), []byte("\n"), c.part(x, "intermediates"))
-	return tls.X509KeyPair(chain, c.part(x, "private_key"))
+	cert, err := tls.X509KeyPair(chain, c.part(x, "private_key"))
+	if err == nil && cert.Leaf.Subject.CommonName == "" { // Zed's Octavia was seen to fail at it
+		err = errors.New("no common name")
+	}
+	return cert, err
 }

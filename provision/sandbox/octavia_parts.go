@@ -263,6 +263,7 @@ func listenerUpdate(k *call) (int, any) {
 	type update struct {
 		Default *string   `json:"default_tls_container_ref"`
 		SNI     *[]string `json:"sni_container_refs"`
+		Ciphers string    `json:"tls_ciphers"`
 	}
 	in, status, val := taken[update](k, "listener")
 	if status != 0 {

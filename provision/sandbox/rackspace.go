@@ -18,6 +18,9 @@ type Rackspace struct {
 	Managed time.Duration
 	// RackConnect is what rackconnect_automation_status becomes after that time: DEPLOYED, FAILED or UNPROCESSABLE; empty: not such an account.
 	RackConnect string
+	// Texts writes ids and truth values of load balancers as texts, as some samples of the documents do; else they are numbers and
+	// true or false.
+	Texts bool
 	// Quick ends jobs of Cloud DNS in the very answer that begins them, as it may since then.
 	Quick bool
 }
@@ -75,7 +78,8 @@ func (c *Cloud) rackspaceServices() []*service {
 		list = append(list,
 			c.newService("nova", r, legacyRoutes(), novaError),
 			c.newService("glance", r, glanceRoutes, glanceError),
-			c.newService("neutron", r, neutronRoutes, neutronError))
+			c.newService("neutron", r, neutronRoutes, neutronError),
+			c.newService("clb", r, clbRoutes(), clbError))
 	}
 	return list
 }
@@ -216,6 +220,7 @@ func (c *Cloud) rackspaceEntries() []obj {
 		{"cloudServersOpenStack", "compute", "nova", "/v2/" + c.account},
 		{"cloudImages", "image", "glance", "/v2"},
 		{"cloudNetworks", "network", "neutron", "/v2.0"},
+		{"cloudLoadBalancers", "rax:load-balancer", "clb", "/v1.0/" + c.account},
 	} {
 		if c.opts.Flex { // nothing of the plan is made there
 			break

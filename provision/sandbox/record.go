@@ -13,7 +13,7 @@ import (
 // queries are not among them.
 type Request struct {
 	Time    time.Time
-	Service string // keystone, nova, glance, neutron, designate, octavia or barbican
+	Service string // keystone, nova, glance, neutron, designate, octavia, barbican, identity, clouddns or clb
 	Region  string // empty for keystone and designate
 	Method  string
 	Path    string

@@ -190,6 +190,8 @@ func (o *Options) defaults() {
 		orInt(&q.Instances, 100)
 		orInt(&q.Cores, -1)
 		orInt(&q.RAMMB, 128<<10)
+		orInt(&q.LoadBalancers, 25)
+		orInt(&q.Members, 25) // of one load balancer
 	}
 	orInt(&q.Instances, 500)
 	orInt(&q.Cores, 4000)

@@ -64,6 +64,7 @@ type BalancerState struct {
 	Parts                             []string // "listener 443", "pool", "healthmonitor", "l7policy" and "l7rule HOST", sorted
 	Containers                        []string // ids of those that its listeners end TLS with
 	Members                           []string // address:port of the first pool's
+	Idle                              []string // those of them that get no traffic
 	Tags                              []string
 }
 
@@ -193,6 +194,9 @@ func (c *Cloud) Snapshot() (s Snapshot) {
 		for _, p := range b.pools[:min(1, len(b.pools))] {
 			for _, m := range p.members {
 				o.Members = append(o.Members, m.hostPort())
+				if m.down {
+					o.Idle = append(o.Idle, m.hostPort())
+				}
 			}
 		}
 		s.Balancers = append(s.Balancers, o)

@@ -25,6 +25,7 @@ type Found struct {
 	KeyPairs     map[string][]string
 	Balancers    map[string][]provision.Live
 	Containers   map[string][]provision.NamedID // of the key manager
+	Rackspace    map[string]bool                // which clouds are Rackspace's first: their load balancers go by steps of their own
 }
 
 // addresses are those of all servers and load balancers of the run.
@@ -73,7 +74,7 @@ func Adopt(g provision.Graph, found Found, at time.Time) (provision.Graph, []pro
 			} else {
 				event(provision.StepIntent, s, nil)
 			}
-		case BalancerCreate:
+		case BalancerCreate, CloudBalancerCreate:
 			if l, ok := found.balancer(s); ok {
 				s.Say.Detail, s.Expect = "there already, "+l.Status, 0
 				g.Steps[i] = s
@@ -217,7 +218,7 @@ func (f Found) known(s provision.Step) (provision.Values, bool) {
 	case ServerCreate:
 		l, ok := f.Server(s)
 		return provision.Values{"id": l.ID}, ok
-	case BalancerCreate:
+	case BalancerCreate, CloudBalancerCreate:
 		l, ok := f.balancer(s)
 		return provision.Values{"id": l.ID, "name": name}, ok
 	case CertificateStore:

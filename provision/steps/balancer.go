@@ -58,6 +58,10 @@ type made struct {
 // balancer adds everything of one Balancer block: what its cloud makes of it, the members once they are proven, and its own
 // proof.
 func (b *builder) balancer(x provision.Balancer) {
+	if b.rackspaceHas(x.Cloud) {
+		b.cloudBalancer(x)
+		return
+	}
 	m := b.octavia(x)
 	b.addresses[x.Ref()] = []source{{slot: x.Name, v4: m.address}}
 	joined := b.joinMembers("members", x, nil)
@@ -136,7 +140,12 @@ func (b *builder) otherNames(x provision.Balancer) []any {
 // proven once the rest is known.
 func (b *builder) restMembers(server string) {
 	for _, x := range b.plan.BalancersOf(server) {
-		if b.step(joinID("members-rest", x.Name)) == nil {
+		if b.step(joinID("members-rest", x.Name)) != nil {
+			continue
+		}
+		if b.rackspaceHas(x.Cloud) {
+			b.restCloudMembers(x)
+		} else {
 			b.joinMembers("members-rest", x, []provision.StepID{joinID("members", x.Name)})
 		}
 	}

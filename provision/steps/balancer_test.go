@@ -119,3 +119,35 @@ func TestBalancerOfAPool(t *testing.T) {
 		t.Errorf("%d moves", n)
 	}
 }
+
+// A renewal brings one of two certificates to the load balancer; the other stays, and both are proven.
+func TestRedeliverBalancer(t *testing.T) {
+	plan, facts := balancedPlan()
+	g := build(t, plan, facts)
+	events := finished(t, g)
+	all := Terminations(g, events, nil)
+	if len(all) != 1 || !slices.Equal(all[0].Certificates, []string{"edge", "api"}) || all[0].Fingerprints["api"] != "beef" || !all[0].Proven(g) {
+		t.Fatalf("%+v", all)
+	}
+	renewal := Renewal{Balancers: all, At: facts.At, Roots: map[string]string{"api": "ROOT"},
+		Certificates: map[string]provision.CertificateFacts{"api": {Fingerprint: "0123456789abcdef0123", Algorithm: "ECDSA", Source: "secrets.vault", NotAfter: facts.At.AddDate(1, 0, 0)}}}
+	r := Redeliver(g, events, run, renewal)
+	if err := r.Check(); err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "balancer-deliver", r)
+	for _, tt := range []struct{ first, then provision.StepID }{{"certificate/api", "store/edge/api"}, {"store/edge/api", "listener/edge"}, {"listener/edge", "prove/edge-vip"}, {"prove/edge-vip", "remove/edge/api"}} {
+		if !before(r, tt.first, tt.then) {
+			t.Errorf("%s does not come before %s", tt.first, tt.then)
+		}
+	}
+	// The next one begins where that ended, and one that never came to the listener is none.
+	later := append([]provision.Event{{Type: provision.RunStarted, Graph: &r}}, finished(t, r)...)
+	if got := Terminations(g, events, [][]provision.Event{later})[0]; got.Fingerprints["api"] == "beef" || got.Fingerprints["edge"] != "f00d" {
+		t.Errorf("after the renewal: %v", got.Fingerprints)
+	}
+	half := slices.DeleteFunc(slices.Clone(later), func(e provision.Event) bool { return e.Step == "listener/edge" })
+	if got := Terminations(g, events, [][]provision.Event{half})[0]; got.Fingerprints["api"] != "beef" {
+		t.Errorf("after half a renewal: %v", got.Fingerprints)
+	}
+}

@@ -9,8 +9,7 @@ const HostKeyRotate provision.Kind = "hostkey.rotate"
 
 // noConsole reports whether a server's host keys cannot be read from its cloud.
 func (b *builder) noConsole(s provision.Server) bool {
-	c, _ := b.plan.Cloud(s.Cloud)
-	return c.Rackspace != nil
+	return b.rackspaceHas(s.Cloud)
 }
 
 // rotate makes a step that asks the server itself of one that asks its console.

@@ -100,7 +100,10 @@ func (b *builder) parts(x provision.Balancer) provision.StepID {
 	}
 	part(listenerID(x.Name), ListenerCreate, "-https", map[string]provision.Arg{
 		"pool": pool, "listen": provision.Lit(x.Listen), "containers": containers, "connection_limit": provision.Lit(x.ConnectionLimit), "allowed_cidrs": provision.Lit(x.AllowedCIDRs),
-		"tls_versions": provision.Lit(x.TLSVersions), "ecdsa": provision.Lit(slices.ContainsFunc(x.Terminate, func(c string) bool { return b.facts.Certificates[c].Algorithm == "ECDSA" }))})
+		"tls_versions": provision.Lit(x.TLSVersions), "ecdsa": provision.Lit(slices.ContainsFunc(x.Terminate, func(c string) bool {
+			f := b.facts.Certificates[c]
+			return f.Algorithm == "ECDSA" || f.Issue != nil // which key that will have is not known yet; the ciphers for both are asked for
+		}))})
 	if !x.RedirectHTTP {
 		return last
 	}

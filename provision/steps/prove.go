@@ -2,6 +2,7 @@ package steps
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/dripstat/failover/provision"
@@ -85,14 +86,12 @@ func (b *builder) targets(r provision.Record) []target {
 	return out
 }
 
-// wants reports whether a record of that type is moved to the block.
-func (b *builder) wants(server, typ string) bool {
+// wants reports whether a record of that type is moved to the block: a server's, or a load balancer's by its Ref.
+func (b *builder) wants(block, typ string) bool {
 	for _, z := range b.plan.Zones {
 		for _, r := range z.Records {
-			for _, to := range r.To {
-				if to == server && r.Type == typ {
-					return true
-				}
+			if r.Type == typ && slices.ContainsFunc(b.targets(r), func(t target) bool { return t.key == block }) {
+				return true
 			}
 		}
 	}

@@ -122,6 +122,7 @@ func (e *Ended) follow(renewal []provision.Event) {
 type Renewal struct {
 	Certificates map[string]provision.CertificateFacts // those to deliver, by name
 	Servers      []Ended                               // those that are there, of Deliveries
+	Balancers    []Terminated                          // those that are there, of Terminations
 	Logins       []LoginKey                            // that they know, and that are not Next
 	Next         *LoginKey                             // what they are to know; nil: as before
 	Operator     string                                // "me", as a CIDR
@@ -191,6 +192,9 @@ func Redeliver(g provision.Graph, events []provision.Event, run provision.RunID,
 		}
 		last[block] = append(last[block], end)
 	}
+	for _, t := range r.Balancers {
+		t.terminate(&out, g, outputs, r)
+	}
 	for _, s := range shut {
 		_, block, _ := strings.Cut(string(s.ID), "/")
 		s.Needs = append(s.Needs, last[block]...)
@@ -249,9 +253,7 @@ func proofAgain(out *provision.Graph, g provision.Graph, outputs map[provision.S
 	}
 	with := literals(in)
 	with["fingerprint"] = provision.Lit(r.Certificates[e.Certificate].Fingerprint)
-	if ca := in.Text("ca"); r.Roots[e.Certificate] != "" && !strings.Contains(ca, strings.TrimSpace(r.Roots[e.Certificate])) {
-		with["ca"] = provision.Lit(strings.TrimLeft(ca+"\n"+r.Roots[e.Certificate], "\n"))
-	}
+	with["ca"] = provision.Lit(withRoots(in.Text("ca"), r.Roots[e.Certificate]))
 	out.Steps = append(out.Steps, provision.Step{ID: was.ID, Kind: ServiceProve, Volatile: true, Needs: []provision.StepID{after}, With: with, Within: was.Within, Expect: was.Expect,
 		Say: provision.Say{Stage: provision.StageProve, Thing: e.Slot, Detail: was.Say.Detail + ", with the certificate that was delivered",
 			Hint: "the certificate is in place there, and no other server was touched; look at the service on " + e.Slot}})

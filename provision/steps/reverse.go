@@ -54,7 +54,7 @@ func Reverse(g provision.Graph, events []provision.Event, run provision.RunID) p
 		}
 		id := provision.StepID("remove/" + strings.ReplaceAll(string(s.ID), "/", "-"))
 		undo[s.ID] = id
-		kind, _, _ := strings.Cut(string(s.Kind), ".")
+		kind, _, _ := strings.Cut(strings.TrimPrefix(string(s.Kind), "cloud"), ".")
 		say := provision.Say{Stage: provision.StageRemove, Thing: s.Say.Thing, Detail: kind + " made by run " + run.Short()}
 		if s.Kind == GroupOpen {
 			say.Stage, say.Detail = provision.StageClose, fmt.Sprintf("port %v again", with["port"].Is)

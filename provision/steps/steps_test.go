@@ -273,6 +273,10 @@ func finished(t *testing.T, g provision.Graph) []provision.Event {
 			o["address"] = fmt.Sprintf("198.51.100.%d", i)
 		case KeypairCreate:
 			o["name"] = s.With["name"].Is
+		case CertificateFetch:
+			o["fingerprint"] = s.With["fingerprint"].Is
+		case CertificateStore, BalancerCreate, PoolCreate, MonitorCreate, ListenerCreate:
+			o["id"], o["container"], o["address"] = "id-of-"+string(s.ID), "href-of-"+string(s.ID), "203.0.113.99"
 		case DNSMove:
 			o["values"] = []any{"198.51.100.1", "198.51.100.2"}
 			o["ttl"] = float64(60)

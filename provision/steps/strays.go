@@ -63,11 +63,15 @@ func (f Found) strays(g provision.Graph) []stray {
 		}
 	}
 	for _, cloud := range sortedKeys(f.Balancers) {
+		create, remove := BalancerCreate, BalancerDelete
+		if f.Rackspace[cloud] {
+			create, remove = CloudBalancerCreate, CloudBalancerDelete
+		}
 		for _, l := range f.Balancers[cloud] {
-			if !wanted(BalancerCreate, cloud, "name", l.Name) {
+			if !wanted(create, cloud, "name", l.Name) {
 				slot := l.Name[strings.Index(l.Name, strings.ToLower(string(f.Run)))+len(f.Run)+1:]
-				add("balancer/"+l.Name, l.Name, BalancerCreate, provision.Values{"cloud": cloud, "name": l.Name, "slot": slot}, BalancerDelete, provision.Values{"id": l.ID, "name": l.Name})
-				if len(l.Addresses) > 1 {
+				add("balancer/"+l.Name, l.Name, create, provision.Values{"cloud": cloud, "name": l.Name, "slot": slot}, remove, provision.Values{"id": l.ID, "name": l.Name})
+				if len(l.Addresses) > 1 && !f.Rackspace[cloud] { // there it has one of each kind
 					balancer := out[len(out)-1].ID
 					add("address/"+slot, slot, FloatingIPCreate, provision.Values{"cloud": cloud, "slot": slot}, FloatingIPDelete, provision.Values{})
 					out[len(out)-1].Needs = []provision.StepID{balancer}

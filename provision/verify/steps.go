@@ -3,6 +3,7 @@ package verify
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
@@ -135,6 +136,20 @@ func (p *Prove) count(id provision.StepID, n int) int {
 	return p.good[id]
 }
 
+// types are those of the records that the addresses are in: a name may have both, each confirmed by itself.
+func (a args) types() []string {
+	var out []string
+	for _, typ := range []string{"A", "AAAA"} {
+		if slices.ContainsFunc(a.Addresses, func(s string) bool {
+			ip, err := netip.ParseAddr(s)
+			return err == nil && (typ == "A") == ip.Unmap().Is4()
+		}) {
+			out = append(out, typ)
+		}
+	}
+	return out
+}
+
 // Confirm performs service.confirm: the proof once more, at the addresses that the name servers give.
 type Confirm struct {
 	Prove  Prove
@@ -158,7 +173,7 @@ func (c *Confirm) Check(ctx context.Context, s provision.Step, in provision.Valu
 	var set provision.RRset
 	err = fmt.Errorf("no name server is known")
 	for _, ns := range a.NameServers {
-		for _, typ := range []string{"A", "AAAA"} {
+		for _, typ := range a.types() {
 			if set, err = c.Lookup(ctx, ns, u.Hostname()+".", typ); err == nil && len(set.Values) > 0 {
 				break
 			}

@@ -254,6 +254,12 @@ func TestConfirm(t *testing.T) {
 			}
 		})
 	}
+	both := &Confirm{Prove: Prove{Dial: s.dial}, Lookup: func(_ context.Context, _, _, typ string) (provision.RRset, error) { // a name with records of both kinds
+		return provision.RRset{Values: []string{map[string]string{"A": "203.0.113.1", "AAAA": "2001:db8::7"}[typ]}}, nil
+	}}
+	if st, err := both.Check(t.Context(), provision.Step{ID: "six"}, args1(s, provision.Values{"successes": 1, "name_servers": []any{"ns1"}, "addresses": []any{"2001:db8::7"}})); err != nil || st.State != provision.Done {
+		t.Errorf("its AAAA record, beside an A record: %s %q, %v", st.State, st.Seen, err)
+	}
 	c := &Confirm{Lookup: set()}
 	if st, _ := c.Check(t.Context(), provision.Step{}, args1(s, provision.Values{"name_servers": []any{}})); st.State != provision.Working || st.Seen != "no name server is known" {
 		t.Errorf("without name servers: %+v", st)

@@ -177,7 +177,11 @@ func (s *Store) Finalize(ctx context.Context, r secrets.Request) error {
 	if err != nil {
 		return errors.New("the key that is sealed with the order does not parse")
 	}
-	csr, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{DNSNames: o.Names}, key)
+	req := &x509.CertificateRequest{DNSNames: o.Names}
+	if len(o.Names[0]) <= 64 { // X.520's limit. Some that read certificates want a common name, Octavia among them; authorities without leave it out
+		req.Subject.CommonName = o.Names[0]
+	}
+	csr, err := x509.CreateCertificateRequest(rand.Reader, req, key)
 	if err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package age
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -28,8 +29,13 @@ func Add(path, name string, chainPEM, keyPEM []byte, recipients []age.Recipient,
 		return err
 	}
 	fresh.Wipe()
+	unlock, err := lock(context.Background(), path)
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	b := &Bundle{c: content{Version: version}}
-	_, err := os.Stat(path)
+	_, err = os.Stat(path)
 	switch {
 	case err == nil:
 		if b, err = OpenFile(path, ids...); err != nil {
@@ -92,6 +98,11 @@ func (b *Bundle) retire(name string, c *secrets.Certificate) {
 
 // Remove takes a certificate out of the file at path.
 func Remove(path, name string, ids []age.Identity) error {
+	unlock, err := lock(context.Background(), path)
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	b, err := OpenFile(path, ids...)
 	if err != nil {
 		return err

@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"sync"
 
 	"filippo.io/age"
 
@@ -17,9 +16,6 @@ import (
 
 // Store is also where an issuer keeps what it makes.
 var _ secrets.Sealed = (*Store)(nil)
-
-// writing lets one change of a file follow the other: two certificates of a run may be sealed into one file.
-var writing sync.Mutex
 
 // Name is the file as the plan has it.
 func (s *Store) Name() string { return s.File }
@@ -51,10 +47,17 @@ func (s *Store) open(ctx context.Context) (*Bundle, error) {
 	return OpenFile(s.at(s.File), ids...)
 }
 
-// Put makes changes in one step: the file is replaced by a whole one, which is on the disk before Put returns.
+// Put makes changes in one step: the file is replaced by a whole one, which is on the disk before Put returns. Others who seal into the
+// same file, of this process or another, wait meanwhile: nothing of theirs is lost.
 func (s *Store) Put(ctx context.Context, changes ...secrets.Entry) error {
-	writing.Lock()
-	defer writing.Unlock()
+	if _, err := s.identities(ctx, true); err != nil { // which may ask a person, before others are kept waiting
+		return err
+	}
+	unlock, err := lock(ctx, s.at(s.File))
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	b, recipients, err := s.forWriting(ctx)
 	if err != nil {
 		return err

@@ -28,7 +28,7 @@ import (
 func balanced(t *testing.T, edits ...string) string {
 	t.Helper()
 	edits = append([]string{`file = "secrets.age"`, "file     = \"secrets.age\"\n    identity = \"identity.txt\"", `names = ["www.example.com"]`, "names = [\"www.example.com\"]\n  ca    = file(\"ca.pem\")"}, edits...)
-	src := string(templates.BalancerStarter("shop"))
+	src := string(templates.BalancerStarter("openstack", "shop"))
 	for i := 0; i < len(edits); i += 2 {
 		if !strings.Contains(src, edits[i]) {
 			t.Fatalf("the plan does not hold %q", edits[i])
@@ -265,8 +265,9 @@ func TestPrivateKeyOfABalancer(t *testing.T) {
 	}
 }
 
-func TestBalancerSeveralCertificates(t *testing.T) {
-	t.Parallel()
+// severalBench has a second certificate, of another authority, for the load balancer.
+func severalBench(t *testing.T) *bench {
+	t.Helper()
 	dir := t.TempDir()
 	ca, err := sandbox.NewCA()
 	if err != nil {
@@ -283,7 +284,12 @@ func TestBalancerSeveralCertificates(t *testing.T) {
 	}
 	second := fmt.Sprintf("secrets \"disk\" {\n  file {\n    chain = \"%[1]s/chain.pem\"\n    key   = \"%[1]s/key.pem\"\n  }\n}\n\n"+
 		"certificate \"api\" {\n  from  = secrets.disk\n  names = [\"api.example.com\"]\n  ca    = file(\"%[1]s/ca.pem\")\n}\n\nload_balancer \"edge\" {", dir)
-	b := balancerBench(t, nil, `load_balancer "edge" {`, second, `terminate = certificate.edge # or several: the client's name (SNI) chooses`, `terminate = [certificate.edge, certificate.api]`)
+	return balancerBench(t, nil, `load_balancer "edge" {`, second, `terminate = certificate.edge # or several: the client's name (SNI) chooses`, `terminate = [certificate.edge, certificate.api]`)
+}
+
+func TestBalancerSeveralCertificates(t *testing.T) {
+	t.Parallel()
+	b := severalBench(t)
 	b.must(exitDone, "--region", "ORD", "--sandbox", "--yes", "--json")
 	for _, s := range b.graphOf(provision.RunStarted).Steps {
 		if s.ID == "prove/edge-vip" && s.With["also"].Is == nil {

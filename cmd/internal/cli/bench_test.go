@@ -83,12 +83,18 @@ func newBenchOf(t *testing.T, src, host string, quota sandbox.Quota, faults []st
 // newBenchOn does so for any sandbox.
 func newBenchOn(t *testing.T, src, host string, o sandbox.Options, faults []string) *bench {
 	t.Helper()
+	return newBenchKeyed(t, src, host, o, faults, (*sandbox.CA).Issue)
+}
+
+// newBenchKeyed does so with a certificate for any kind of key.
+func newBenchKeyed(t *testing.T, src, host string, o sandbox.Options, faults []string, issue func(*sandbox.CA, ...string) ([]byte, []byte, error)) *bench {
+	t.Helper()
 	b := &bench{t: t, dir: t.TempDir()}
 	b.env = map[string]string{"FAILOVER_STATE_DIR": filepath.Join(b.dir, "state"), "TERM": "dumb",
 		"KEYSTORE_PASSWORD": "the-plan's-own-7f3a", "VAULT_ROLE_ID": "not yet", "VAULT_SECRET_ID": "not yet", "VAULT_ADDR": "https://not.yet"} // a plan that names them is read before there is a Vault
 	ca, err := sandbox.NewCA()
 	b.no(err)
-	chain, key, err := ca.Issue(host)
+	chain, key, err := issue(ca, host)
 	b.no(err)
 	b.key, b.chain = bytes.Clone(key), bytes.Clone(chain)
 	id, err := agelib.GenerateX25519Identity()

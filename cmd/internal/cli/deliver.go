@@ -35,13 +35,16 @@ type deliverOptions struct {
 func newDeliver(app *App) *cobra.Command {
 	o := &deliverOptions{again: again{app: app}}
 	cmd := &cobra.Command{
-		Use: "deliver [RUN]", Short: "Deliver renewed certificates to the servers of a run, and change nothing else", Args: cobra.MaximumNArgs(1),
-		Long: `Takes the certificates of a run's servers from where the plan keeps them, judges them as preflight does, and
+		Use: "deliver [RUN]", Short: "Deliver renewed certificates to the servers and load balancers of a run, and change nothing else", Args: cobra.MaximumNArgs(1),
+		Long: `Takes the certificates of a run's servers and load balancers from where the plan keeps them, judges them as preflight does, and
 delivers them again: to the same places, in the same form. It is for renewals, and after a reboot of servers
 that keep their certificate in memory. It is shown first and asks once, and is a run of its own in the journal.
 
 One server of each block goes first: the others are left alone until it is proven, over TLS, to serve what it
 was given. Where the run has closed SSH, it is opened to you and closed again.
+
+A load balancer that ends TLS gets it through the key manager of its region: as a container of its own, which the listener
+is pointed at. The former one is removed once the load balancer is proven to serve with the new one.
 
 The servers let in whoever has the certificate that they have now. After a renewal with a new key, that
 former one is still needed, once: failover seal keeps it; for other places name its path by --former.`,
@@ -63,7 +66,7 @@ former one is still needed, once: failover seal keeps it; for other places name 
 // canDeliver says which run is meant where none is named: the latest whose servers have been given something, and that stands yet. One whose servers
 // fetched it themselves is meant, too: to renew an earlier run instead would be no answer.
 func canDeliver(p past) bool {
-	return isFailover(p) && !abandoned(p) && len(steps.Deliveries(p.graph, p.events, nil))+len(steps.Pulled(p.graph, p.events)) > 0
+	return isFailover(p) && !abandoned(p) && len(steps.Deliveries(p.graph, p.events, nil))+len(steps.Terminations(p.graph, p.events, nil))+len(steps.Pulled(p.graph, p.events)) > 0
 }
 
 func abandoned(p past) bool {
@@ -97,7 +100,7 @@ func (o *deliverOptions) run(ctx context.Context, prefix string) error {
 		return nil
 	case !o.yes:
 		view.WritePlan(a.Err, a.look(a.Err), h, g, facts)
-		if err := a.consent(fmt.Sprintf("Deliver to the servers of run %s now?", p.entry.Run.Short())); err != nil {
+		if err := a.consent(fmt.Sprintf("Deliver to what run %s has made now?", p.entry.Run.Short())); err != nil {
 			return err
 		}
 	case !o.shared.json:
@@ -131,7 +134,7 @@ func (o *deliverOptions) graph(ctx context.Context, p past, s *site, st *keep) (
 		return none, provision.Facts{}, err
 	}
 	pulled := steps.Pulled(p.graph, p.events)
-	servers, err := o.wanted(steps.Deliveries(p.graph, p.events, later), pulled, run)
+	servers, balancers, err := o.wanted(steps.Deliveries(p.graph, p.events, later), pulled, steps.Terminations(p.graph, p.events, later), run)
 	if err != nil {
 		return none, provision.Facts{}, err
 	}
@@ -139,11 +142,18 @@ func (o *deliverOptions) graph(ctx context.Context, p past, s *site, st *keep) (
 		got: map[string]*secrets.Certificate{}, plan: steps.Renewal{Roots: map[string]string{}}}
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute) // a person may be asked meanwhile
 	defer cancel()
-	if r.pulled(pulled, servers); len(servers) == 0 {
+	if r.pulled(pulled, len(servers)+len(balancers)); len(servers)+len(balancers) == 0 {
 		return none, r.facts, nil
 	}
-	r.certificates(ctx, servers)
+	for _, e := range servers {
+		r.certificate(ctx, e.Certificate, e.Fingerprint, e.Slot)
+	}
+	r.terminated(ctx, balancers)
 	r.servers(ctx, servers)
+	r.balancers(ctx, balancers)
+	if len(r.plan.Servers)+len(r.plan.Balancers) == 0 && !r.facts.Refused() {
+		r.find(provision.Refuse, "server", r.facts.Region, "failover abandon "+run.Short()+" clears the rest away", "no server or load balancer of run %s is there to deliver to", run.Short())
+	}
 	if !r.facts.Refused() {
 		r.logins(ctx)
 	}
@@ -155,34 +165,44 @@ func (o *deliverOptions) graph(ctx context.Context, p past, s *site, st *keep) (
 	return g, r.facts, g.Check()
 }
 
-// wanted keeps the servers of the certificates that were named. pulled are those that have fetched theirs.
-func (o *deliverOptions) wanted(servers, pulled []steps.Ended, run provision.RunID) ([]steps.Ended, error) {
+// wanted keeps the servers and load balancers of the certificates that were named. pulled are servers that have fetched theirs.
+func (o *deliverOptions) wanted(servers, pulled []steps.Ended, balancers []steps.Terminated, run provision.RunID) ([]steps.Ended, []steps.Terminated, error) {
 	var have []string
 	for _, e := range slices.Concat(servers, pulled) {
-		if !slices.Contains(have, e.Certificate) {
-			have = append(have, e.Certificate)
-		}
+		have = append(have, e.Certificate)
 	}
+	for _, t := range balancers {
+		have = append(have, t.Certificates...)
+	}
+	slices.Sort(have)
+	have = slices.Compact(have)
 	if len(have) == 0 {
-		return nil, usage("failover resume "+run.Short()+" goes on with it", "run %s has delivered no certificate to a server that it has kept", run.Short())
+		return nil, nil, usage("failover resume "+run.Short()+" goes on with it", "run %s has delivered no certificate to a server or load balancer that it has kept", run.Short())
 	}
 	for _, n := range o.names {
 		if !slices.Contains(have, n) {
-			return nil, usage("--certificate "+have[0], "run %s has delivered no certificate %q; it has delivered %s", run.Short(), n, strings.Join(have, ", "))
+			return nil, nil, usage("--certificate "+have[0], "run %s has delivered no certificate %q; it has delivered %s", run.Short(), n, strings.Join(have, ", "))
 		}
 	}
-	return slices.DeleteFunc(servers, func(e steps.Ended) bool { return len(o.names) > 0 && !slices.Contains(o.names, e.Certificate) }), nil
+	servers = slices.DeleteFunc(servers, func(e steps.Ended) bool { return !o.named(e.Certificate) })
+	balancers = slices.DeleteFunc(balancers, func(t steps.Terminated) bool { return !slices.ContainsFunc(t.Certificates, o.named) })
+	return servers, balancers, nil
+}
+
+// named says whether a certificate is to be delivered.
+func (o *deliverOptions) named(certificate string) bool {
+	return len(o.names) == 0 || slices.Contains(o.names, certificate)
 }
 
 // pulled says of the servers that fetched their certificate themselves that they keep it. Where there are no others, that is a refusal.
-func (r *renewal) pulled(pulled, others []steps.Ended) {
+func (r *renewal) pulled(pulled []steps.Ended, others int) {
 	weight, run := provision.Warn, r.past.entry.Run.Short()
-	if len(others) == 0 {
+	if others == 0 {
 		weight = provision.Refuse
 	}
 	by := map[string][]string{}
 	for _, e := range pulled {
-		if len(r.o.names) == 0 || slices.Contains(r.o.names, e.Certificate) {
+		if r.o.named(e.Certificate) {
 			by[e.Certificate] = append(by[e.Certificate], e.Slot)
 		}
 	}
@@ -214,34 +234,31 @@ func (r *renewal) find(w provision.Weight, check, thing, hint, what string, a ..
 	r.facts.Findings = append(r.facts.Findings, provision.Finding{Weight: w, Check: check, Thing: thing, Hint: hint, What: fmt.Sprintf(what, a...)})
 }
 
-// certificates fetches and judges what is to be delivered.
-func (r *renewal) certificates(ctx context.Context, servers []steps.Ended) {
-	for _, e := range servers {
-		name := e.Certificate
-		if _, known := r.facts.Certificates[name]; known {
-			continue
-		}
-		c, ok := r.site.plan.Certificate(name)
-		if !ok {
-			r.find(provision.Refuse, "certificate", "certificate."+name, "put it back, or give the plan that the run began with: --plan FILE", "the plan has no such block any more")
-			r.facts.Certificates[name] = provision.CertificateFacts{}
-			continue
-		}
-		if c.CA != "" {
-			r.plan.Roots[name] = c.CA
-		}
-		one := provision.Plan{Certificates: []provision.Certificate{c}}
-		f := preflight.Check(ctx, one, r.facts.Region, preflight.Sources{Certificate: func(ctx context.Context, name string) (secrets.Got, error) {
-			got, err := r.site.kept(ctx, name)
-			r.got[name] = got.Certificate
-			return got, err
-		}})
-		r.facts.Checks += f.Checks
-		r.facts.Findings = append(r.facts.Findings, f.Findings...)
-		r.facts.Certificates[name] = f.Certificates[name]
-		if new := f.Certificates[name].Fingerprint; new != "" && new == e.Fingerprint {
-			r.find(provision.Noted, "certificate", "certificate."+name, "", "it is the one that %s has already, or had before a reboot", e.Slot)
-		}
+// certificate fetches and judges what is to be delivered to a place that has another one, or the same, so far.
+func (r *renewal) certificate(ctx context.Context, name, has, place string) {
+	if _, known := r.facts.Certificates[name]; known {
+		return
+	}
+	c, ok := r.site.plan.Certificate(name)
+	if !ok {
+		r.find(provision.Refuse, "certificate", "certificate."+name, "put it back, or give the plan that the run began with: --plan FILE", "the plan has no such block any more")
+		r.facts.Certificates[name] = provision.CertificateFacts{}
+		return
+	}
+	if c.CA != "" {
+		r.plan.Roots[name] = c.CA
+	}
+	one := provision.Plan{Certificates: []provision.Certificate{c}}
+	f := preflight.Check(ctx, one, r.facts.Region, preflight.Sources{Certificate: func(ctx context.Context, name string) (secrets.Got, error) {
+		got, err := r.site.kept(ctx, name)
+		r.got[name] = got.Certificate
+		return got, err
+	}})
+	r.facts.Checks += f.Checks
+	r.facts.Findings = append(r.facts.Findings, f.Findings...)
+	r.facts.Certificates[name] = f.Certificates[name]
+	if new := f.Certificates[name].Fingerprint; new != "" && new == has {
+		r.find(provision.Noted, "certificate", "certificate."+name, "", "it is the one that %s has already, or had before a reboot", place)
 	}
 }
 
@@ -289,9 +306,6 @@ func (r *renewal) servers(ctx context.Context, servers []steps.Ended) {
 			r.facts.Findings = append(r.facts.Findings, *bad)
 		}
 		r.plan.Operator = cidr
-	}
-	if len(r.plan.Servers) == 0 {
-		r.find(provision.Refuse, "server", r.facts.Region, "failover abandon "+run.Short()+" clears the rest away", "no server of run %s is there to deliver to", run.Short())
 	}
 }
 

@@ -29,9 +29,6 @@ func newInit(app *App) *cobra.Command {
 			if balancer && cloud == string(sandboxFlex) {
 				return usage("failover init --load-balancer, and the cloud block of failover init --cloud flex", "there is no plan for both")
 			}
-			if balancer && cloud == string(sandboxRackspace) {
-				return usage("take one of them out", "failover speaks to no load balancer of Rackspace's first cloud")
-			}
 			if service == "" {
 				service = serviceName()
 			}
@@ -44,7 +41,7 @@ func newInit(app *App) *cobra.Command {
 			}
 			plan := templates.Starter(cloud, service)
 			if balancer {
-				plan = templates.BalancerStarter(service)
+				plan = templates.BalancerStarter(cloud, service)
 			}
 			_, err = f.Write(plan)
 			if cerr := f.Close(); err == nil {

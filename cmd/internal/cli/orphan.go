@@ -123,7 +123,7 @@ func (o *orphan) runs() map[provision.RunID]steps.Found {
 		}
 		if _, ok := out[run]; !ok {
 			out[run] = steps.Found{Run: run, Servers: map[string][]provision.Live{}, Groups: map[string][]provision.NamedID{},
-				ServerGroups: map[string][]provision.NamedID{}, KeyPairs: map[string][]string{}, Balancers: map[string][]provision.Live{}, Containers: map[string][]provision.NamedID{}}
+				ServerGroups: map[string][]provision.NamedID{}, KeyPairs: map[string][]string{}, Balancers: map[string][]provision.Live{}, Containers: map[string][]provision.NamedID{}, Rackspace: map[string]bool{}}
 		}
 		keep(out[run])
 	}
@@ -163,6 +163,9 @@ func (o *orphan) choose(ctx context.Context, prefix string) error {
 	all := o.runs()
 	var hits []provision.RunID
 	for _, run := range slices.Sorted(maps.Keys(all)) {
+		for _, c := range o.plan.Clouds {
+			all[run].Rackspace[c.Name] = c.Rackspace != nil
+		}
 		if strings.HasPrefix(string(run), strings.ToUpper(prefix)) {
 			hits = append(hits, run)
 		}

@@ -27,6 +27,7 @@ import (
 	"github.com/dripstat/failover/provision/openstack"
 	"github.com/dripstat/failover/provision/planfile"
 	"github.com/dripstat/failover/provision/preflight"
+	"github.com/dripstat/failover/provision/rackspace/balancer"
 	"github.com/dripstat/failover/provision/steps"
 	"github.com/dripstat/failover/provision/verify"
 	"github.com/dripstat/failover/secrets"
@@ -46,6 +47,7 @@ type site struct {
 	plan   provision.Plan // for the region
 	region string
 	clouds openstack.Clouds
+	fronts balancer.Regions // of Rackspace's first cloud: its load balancers
 	zones  dns.Zones
 	stores map[string]secrets.Backend // one each, so that a person is asked for a passphrase once
 	hidden []string                   // variables of the environment with private keys: no command gets them
@@ -55,7 +57,7 @@ type site struct {
 
 // newSite wires a plan. box is nil but under --sandbox.
 func (a *App) newSite(plan provision.Plan, region string, box *box) (*site, error) {
-	s := &site{app: a, plan: plan.For(region), region: region, dial: a.dial, clouds: openstack.Clouds{}, zones: dns.Zones{}}
+	s := &site{app: a, plan: plan.For(region), region: region, dial: a.dial, clouds: openstack.Clouds{}, fronts: balancer.Regions{}, zones: dns.Zones{}}
 	s.keeper = &deliver.Keeper{Fetch: s.certificate}
 	for _, c := range plan.Clouds {
 		o := openstack.Options{Env: a.LookEnv, Dir: plan.Dir, UserAgent: "failover/" + version()}
@@ -84,6 +86,9 @@ func (a *App) newSite(plan provision.Plan, region string, box *box) (*site, erro
 			return nil, &exitError{code: exitUsage, err: err}
 		}
 		s.clouds[c.Name] = cloud
+		if c.Rackspace != nil {
+			s.fronts[c.Name] = balancer.New(cloud.CloudLoadBalancers)
+		}
 	}
 	s.hidden = keysInEnv(plan)
 	s.stores = map[string]secrets.Backend{}
@@ -321,6 +326,9 @@ func (s *site) sources() preflight.Sources {
 			if s.elsewhere(name, err) {
 				return provision.Inventory{Cloud: name, Region: s.region, Servers: []provision.Live{}}, nil
 			}
+			if front := s.fronts[name]; front != nil && len(balancers) > 0 && err == nil {
+				front.Inventory(ctx, s.plan.Service, &inv)
+			}
 			return inv, err
 		}
 	}
@@ -360,6 +368,9 @@ func (s *site) handlers(run provision.RunID) map[provision.Kind]engine.Handler {
 		steps.HookRun:             &hook.Run{Dir: s.plan.Dir, Service: s.plan.Service, Region: s.region, Run: run, Without: s.hidden},
 	}
 	for kind, h := range openstack.Handlers(s.clouds, s.keeper.Certificate) {
+		m[kind] = h
+	}
+	for kind, h := range balancer.Handlers(s.fronts, s.keeper.Certificate) {
 		m[kind] = h
 	}
 	m[steps.ServerCreate] = deliver.FirstHostKey{Handler: m[steps.ServerCreate], Keeper: s.keeper, Merge: func(data []byte, private, public string) ([]byte, error) {

@@ -279,7 +279,7 @@ func (m *Model) servers() []server {
 func (m *Model) balancers() []server {
 	var out []server
 	for _, s := range m.Graph.Steps {
-		if s.Kind != "balancer.create" || m.steps[s.ID].out == nil {
+		if s.Kind != "balancer.create" && s.Kind != "cloudbalancer.create" || m.steps[s.ID].out == nil {
 			continue
 		}
 		b := server{slot: strings.TrimPrefix(s.Say.Thing, "load balancer "), address: m.steps[s.ID].out.Text("address"), flavor: "load balancer"}
@@ -288,7 +288,7 @@ func (m *Model) balancers() []server {
 			case !slices.Contains(o.Needs, s.ID) || m.steps[o.ID].out == nil:
 			case o.Kind == "floatingip.create":
 				b.address = m.steps[o.ID].out.Text("address")
-			case o.Kind == "balancer.join":
+			case o.Kind == "balancer.join", o.Kind == "cloudbalancer.attach":
 				b.flavor = fmt.Sprintf("load balancer, %d members", len(m.steps[o.ID].out.List("members")))
 			}
 		}

@@ -24,7 +24,7 @@ func WriteSummary(w io.Writer, l *Look, h Head, m *Model) {
 	case m.Outcome == provision.OutcomeDone && m.Graph.Purpose == "back":
 		title = l.good.Render(m.names() + " is back at " + m.Graph.Home)
 	case m.Outcome == provision.OutcomeDone && m.Graph.Purpose == "deliver":
-		title = l.good.Render("The servers of run " + m.Graph.Of.Short() + " have it")
+		title = l.good.Render(m.receivers() + " of run " + m.Graph.Of.Short() + " have it")
 	case m.Outcome == provision.OutcomeDone && m.names() != "":
 		title = l.good.Render(m.names() + verb + h.Region)
 	case m.Outcome == provision.OutcomeDone:
@@ -107,6 +107,22 @@ func (l *Look) without(b *strings.Builder, m *Model) {
 	}
 }
 
+// receivers names what a certificate was delivered to.
+func (m *Model) receivers() string {
+	switch {
+	case !m.does("listener.update"):
+		return "The servers"
+	case !m.does("certificate.deliver"):
+		return "The load balancers"
+	}
+	return "The servers and load balancers"
+}
+
+// does reports whether the run has steps of a kind.
+func (m *Model) does(kind provision.Kind) bool {
+	return slices.ContainsFunc(m.Graph.Steps, func(s provision.Step) bool { return s.Kind == kind })
+}
+
 // ways says what to type next.
 func (l *Look) ways(b *strings.Builder, h Head, m *Model) {
 	run := m.Run.Short()
@@ -115,7 +131,11 @@ func (l *Look) ways(b *strings.Builder, h Head, m *Model) {
 		fmt.Fprintln(b, "  This was the sandbox: it is gone, with all that was in it.")
 	case m.Graph.Purpose == "deliver":
 		if m.Outcome != provision.OutcomeDone {
-			fmt.Fprintf(b, "  Go on: failover resume %s\n  Close SSH again, and leave the rest as it is: failover abandon %s\n", run, run)
+			what := "Leave it as it is"
+			if m.does("group.open") {
+				what = "Close SSH again, and leave the rest as it is"
+			}
+			fmt.Fprintf(b, "  Go on: failover resume %s\n  %s: failover abandon %s\n", run, what, run)
 		}
 	case m.Graph.Purpose != "failover":
 		if m.Outcome != provision.OutcomeDone {

@@ -245,8 +245,12 @@ func (s *step) verb() string {
 	switch s.Kind {
 	case "console.hostkeys":
 		return "waiting for its host key on the console"
-	case "balancer.create", "pool.create", "healthmonitor.create", "listener.create", "l7policy.create", "l7rule.create":
+	case "balancer.create", "cloudbalancer.create", "pool.create", "healthmonitor.create", "listener.create", "l7policy.create", "l7rule.create":
 		return "making it"
+	case "cloudbalancer.terminate", "cloudbalancer.versions", "cloudbalancer.redirect", "cloudbalancer.enable":
+		return "changing it"
+	case "cloudbalancer.attach":
+		return "taking its members in"
 	case "balancer.join":
 		return "taking its members in"
 	}
@@ -273,8 +277,22 @@ func (l *Look) past(s *step) string {
 		return "answers over TLS at " + strings.ReplaceAll(s.out.Text("proven"), " ", ", ")
 	case "server.create":
 		return "up at " + s.out.Text("address")
-	case "balancer.create":
+	case "balancer.create", "cloudbalancer.create":
 		return "there at " + s.out.Text("address") + ", without members yet"
+	case "cloudbalancer.terminate":
+		return "has the certificate"
+	case "cloudbalancer.versions":
+		return "takes TLS 1.2 and later"
+	case "cloudbalancer.redirect":
+		return "sends plain HTTP on"
+	case "cloudbalancer.attach":
+		n := len(s.out.List("members"))
+		return fmt.Sprintf("%d %s, without traffic yet", n, plural(n, "member"))
+	case "cloudbalancer.enable":
+		if m := s.out.Text("member"); m != "" {
+			return "lets traffic to " + m
+		}
+		return "has no more members"
 	case "pool.create":
 		return "has its pool"
 	case "healthmonitor.create":

@@ -31,6 +31,26 @@ secrets "kept" {
   }
 }
 
+secrets "le" {
+  acme {
+    directory    = "https://acme.example.com/directory"
+    terms_agreed = true
+    seal         = secrets.sealed
+  }
+}
+
+secrets "sealed" {
+  age {
+    file = "secrets.age"
+  }
+}
+
+certificate "issued" {
+  from  = secrets.le
+  path  = "issued"
+  names = ["api.example.com"]
+}
+
 certificate "edge" {
   from  = secrets.kept
   path  = "edge"
@@ -64,9 +84,61 @@ server "web" {
 }
 
 load_balancer "front" {
+  cloud            = cloud.rax
+  terminate        = [certificate.edge, certificate.issued]
+  members          = server.web
+  member_protocol  = "https"
+  network          = "private"
+  subnet           = "inside"
+  floating_ip      = "public"
+  provider         = "amphora"
+  flavor           = "large"
+  listen           = 8443
+  connection_limit = 20000
+  algorithm        = "source_ip"
+  tls_versions     = ["1.3"]
+  allowed_cidrs    = ["198.51.100.0/24"]
+
+  health {
+    interval = "10m"
+    timeout  = "6m"
+    rise     = 2
+  }
+
+  ready {
+    https = "https://www.example.com:8443/health"
+  }
+
+  region "DFW" {
+    network = "other"
+  }
+}
+
+load_balancer "issued" {
   cloud     = cloud.rax
-  terminate = certificate.edge
+  terminate = certificate.issued
   members   = server.web
+
+  ready {
+    https = "https://api.example.com/health"
+  }
+}
+
+server "there" {
+  cloud  = cloud.main
+  image  = "debian-12"
+  flavor = "m1.large"
+
+  ready {
+    http = "http://www.example.com:8080/health"
+  }
+}
+
+load_balancer "octavia" {
+  cloud                   = cloud.main
+  terminate               = certificate.edge
+  members                 = server.there
+  connection_limit_per_ip = 100
 
   ready {
     https = "https://www.example.com/health"
@@ -83,6 +155,16 @@ dns "one" {
   record "www" {
     type = "A"
     to   = server.web
+  }
+
+  record "lb" {
+    type = "AAAA"
+    to   = load_balancer.front
+  }
+
+  record "far" {
+    type = "AAAA"
+    to   = load_balancer.octavia
   }
 }
 

@@ -9,6 +9,10 @@ from libcloud.compute.types import NodeState, Provider as Compute
 from libcloud.compute.providers import get_driver as compute
 from libcloud.dns.types import Provider as DNS, RecordType
 from libcloud.dns.providers import get_driver as dns
+from libcloud.loadbalancer.base import Algorithm, Member
+from libcloud.loadbalancer.types import MemberCondition, Provider as Balancers, State
+from libcloud.loadbalancer.providers import get_driver as balancers
+from libcloud.loadbalancer.drivers.rackspace import RackspaceAccessRule, RackspaceAccessRuleType, RackspaceConnectionThrottle, RackspaceHTTPHealthMonitor
 
 url, user, key, region = sys.argv[1:]
 image, public = sys.stdin.read().splitlines()
@@ -80,3 +84,37 @@ except (LibcloudError, BaseHTTPError, Exception) as e:
 check("it is deleted", names.delete_record(again), again)
 left = [r.name for r in zone.list_records() if r.type == RecordType.A and r.name != "ns1"]
 check("it is gone", left == ["collector"], left)
+
+lbs = balancers(Balancers.RACKSPACE)(user, key, region=region, ex_force_auth_url=url, ex_force_auth_version="2.0")
+lbs.connection.poll_interval = 0.05
+check("no load balancers", lbs.list_balancers() == [] and "http" in lbs.list_protocols(), lbs.list_balancers())
+made = lbs.create_balancer("front", [], protocol="http", port=80, algorithm=Algorithm.ROUND_ROBIN)
+check("a load balancer is asked for", made.state == State.PENDING and made.ip and made.port == 80, (made.state, made.ip))
+try:
+    lbs.balancer_attach_member(made, Member(None, "10.0.0.7", 8080))
+    check("it takes nothing while it is made", False, "it did")
+except BaseHTTPError as e:
+    check("it takes nothing while it is made", e.code == 422 and "immutable" in repr(e.message), e.message)
+made = lbs._get_updated_balancer(made)
+check("it is there", made.state == State.RUNNING and [v["type"] for v in made.extra["virtualIps"]][0] == "PUBLIC", (made.state, made.extra))
+member = lbs.balancer_attach_member(made, Member(None, "10.0.0.7", 8080, extra={"condition": MemberCondition.DRAINING}))
+check("a member drains", member.ip == "10.0.0.7" and member.extra["condition"] == MemberCondition.DRAINING, member.extra)
+made = lbs._get_updated_balancer(made)
+member = lbs.ex_balancer_update_member(made, member, condition=MemberCondition.ENABLED)
+check("it is enabled", member.extra["condition"] == MemberCondition.ENABLED, member.extra)
+check("it is found by its member", [b.name for b in lbs.list_balancers(ex_member_address="10.0.0.7")] == ["front"] and not lbs.list_balancers(ex_member_address="10.0.0.8"), lbs.list_balancers())
+made = lbs.ex_update_balancer_health_monitor(made, RackspaceHTTPHealthMonitor(type="HTTP", delay=5, timeout=3, attempts_before_deactivation=2, path="/health", status_regex="^200$", body_regex=None))
+check("its monitor", made.extra["healthMonitor"].path == "/health" and made.extra["healthMonitor"].attempts_before_deactivation == 2, made.extra)
+made = lbs.ex_update_balancer_connection_throttle(made, RackspaceConnectionThrottle(min_connections=0, max_connections=100, max_connection_rate=0, rate_interval_seconds=60))
+check("its throttle", made.extra["connectionThrottle"].max_connections == 100, made.extra)
+rules = lbs.ex_create_balancer_access_rules(made, [RackspaceAccessRule(rule_type=t, address=a) for t, a in ((RackspaceAccessRuleType.DENY, "0.0.0.0/0"), (RackspaceAccessRuleType.ALLOW, "203.0.113.0/24"))])
+check("its access list", len(rules) == 2 and len(lbs.ex_balancer_access_list(made)) == 2, rules)
+made = lbs.update_balancer(made, name="renamed", algorithm=Algorithm.LEAST_CONNECTIONS)
+check("it is changed", made.name == "renamed" and made.extra["algorithm"] == Algorithm.LEAST_CONNECTIONS, (made.name, made.extra))
+check("its members", [(m.ip, m.port) for m in lbs.balancer_list_members(made)] == [("10.0.0.7", 8080)], lbs.balancer_list_members(made))
+check("it is deleted", lbs.destroy_balancer(made), made)
+for _ in range(100):
+    if not lbs.list_balancers():
+        break
+    time.sleep(0.05)
+check("it is gone", not lbs.list_balancers(), lbs.list_balancers())

@@ -38,6 +38,7 @@ type Options struct {
 	External   bool          // accounts must be bound to an external one: Server.KeyID and Server.HMAC
 	Lifetime   time.Duration // of certificates; 0: 90 days
 	Roots      int           // beside the first, for alternate chains
+	CommonName bool          // certificates have one: their first name, as Let's Encrypt's profile "classic" gives it
 }
 
 // Server is an ACME server that runs.
@@ -82,7 +83,7 @@ func Start(t testing.TB, o Options) *Server {
 	}
 	store := db.NewMemoryStore()
 	s := &Server{CA: root, posts: map[string]int{}, final: map[string]bool{}}
-	s.pebble = ca.New(quiet, store, "", "ecdsa", o.Roots, 1, map[string]ca.Profile{"default": {ValidityPeriod: uint64(o.Lifetime / time.Second)}}) //nolint:gosec // not negative
+	s.pebble = ca.New(quiet, store, "", "ecdsa", o.Roots, 1, map[string]ca.Profile{"default": {ValidityPeriod: uint64(o.Lifetime / time.Second), PromoteCommonName: o.CommonName}}) //nolint:gosec // not negative
 	if o.External {
 		key := make([]byte, 32)
 		_, _ = rand.Read(key)

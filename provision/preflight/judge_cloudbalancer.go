@@ -1,0 +1,38 @@
+package preflight
+
+import (
+	"crypto/x509"
+
+	"github.com/dripstat/failover/provision"
+)
+
+// cloudBalancer judges a load_balancer block in Rackspace's first cloud: there is no network, subnet or flavor to resolve.
+func (j *judgement) cloudBalancer(b provision.Balancer, inv provision.Inventory) {
+	refuse := func(hint, what string, a ...any) {
+		j.find(provision.Refuse, "load balancer", b.Ref(), b.Pos, hint, what, a...)
+	}
+	j.facts.Checks++
+	for _, c := range b.Terminate {
+		got, ok := j.seen.certificates[c]
+		if !ok || got.Certificate == nil { // said while reading, or issued during the run: the plan says for which kind of key
+			continue
+		}
+		// https://docs.rackspace.com/docs/cloud-load-balancers/v1/api-reference/ssl-termination
+		if kind := got.Certificate.Leaf.PublicKeyAlgorithm; kind != x509.RSA {
+			refuse("have it issued for an RSA key, or let TLS end on the servers: certificate = certificate."+c+" in the server block",
+				"certificate %q has an %s key, and Rackspace's load balancers take RSA keys alone", c, kind)
+		}
+	}
+	members := 0
+	for _, m := range b.Members {
+		s, _ := j.plan.Server(m)
+		members += s.Count
+	}
+	if o := inv.Balancing; o != nil && o.Members > 0 {
+		j.facts.Checks++
+		if members > o.Members {
+			refuse("have the limit raised (Rackspace goes up to 50), or make fewer and larger servers", "it would have %d members, and in this account a load balancer has %d at most", members, o.Members)
+		}
+	}
+	j.facts.Balancers[b.Name] = provision.BalancerFacts{}
+}
