@@ -80,6 +80,9 @@ func balancerPart(path string) provision.Kind {
 // balancerParts is what a whole load balancer of the plan has in it.
 var balancerParts = []string{"healthmonitor", "l7policy", "l7rule www." + zone, "listener 443", "listener 80", "pool"}
 
+// cloudBalancerParts is the same at Rackspace, where parts are settings of the one thing.
+var cloudBalancerParts = []string{"healthmonitor", "listener 443", "listener 80", "pool"}
+
 // balancerFacts are what preflight would know.
 func (w *world) balancerFacts(inv provision.Inventory) {
 	w.facts.Balancers = map[string]provision.BalancerFacts{}
@@ -108,6 +111,9 @@ func balancerAt(snap sandbox.Snapshot, address string) (sandbox.BalancerState, b
 func behind(snap sandbox.Snapshot, b sandbox.BalancerState) map[string]bool {
 	slots := map[string]bool{}
 	for _, m := range b.Members {
+		if slices.Contains(b.Idle, m) {
+			continue
+		}
 		if s, ok := serverAt(snap, strings.TrimSuffix(m, ":8080")); ok && s.Status == "ACTIVE" {
 			slots[s.Metadata[provision.TagSlot]] = true
 		}
@@ -126,7 +132,11 @@ func (w *world) checkBalanced(snap sandbox.Snapshot, where, name string, values 
 		w.wrong("%s holds %s for %s, where no load balancer of ours is", where, addressText(values[0]), name)
 		return
 	}
-	if !slices.Equal(b.Parts, balancerParts) {
+	want := balancerParts
+	if w.legacy() {
+		want = cloudBalancerParts
+	}
+	if !slices.Equal(b.Parts, want) {
 		w.wrong("%s leads to a load balancer with %v for %s", where, b.Parts, name)
 	}
 	if n, s := len(behind(snap, b)), w.plan.Servers[0]; n < s.Enough() || n > s.Count {
@@ -143,7 +153,7 @@ func (w *world) balancerAnswers(snap sandbox.Snapshot, address string) bool {
 // checkBalancers: whatever there is of load balancers and certificates is what the journal leads to.
 func (w *world) checkBalancers(snap sandbox.Snapshot, led map[string]bool) {
 	for _, b := range snap.Balancers {
-		if b.Status != "PENDING_DELETE" && !led["balancer.delete edge-vip"] {
+		if b.Status != "PENDING_DELETE" && !led["balancer.delete edge-vip"] && !led["cloudbalancer.delete edge-vip"] {
 			w.wrong("a load balancer is there that the journal does not lead to")
 		}
 	}

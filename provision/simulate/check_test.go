@@ -53,12 +53,12 @@ func (w *world) checkRecord(p *process, snap sandbox.Snapshot, name string, old 
 		if slices.Equal(values, slices.Sorted(slices.Values(old.Values))) {
 			continue
 		}
-		if w.balanced() {
-			w.checkBalanced(snap, where, name, values)
-			continue
-		}
 		if w.legacy() {
 			w.checkMixed(snap, where, name, old, values)
+			continue
+		}
+		if w.balanced() {
+			w.checkBalanced(snap, where, name, values)
 			continue
 		}
 		slots := map[string]bool{}
@@ -85,7 +85,7 @@ func (w *world) goingHome(p *process, c class) {
 	if w.plan.Servers[0].Ready != nil && !w.homeAnswers() {
 		w.wrong("%s was sent, though home does not answer", c.what)
 	}
-	if c.kind != "server.delete" && c.kind != "floatingip.delete" && c.kind != "balancer.delete" {
+	if c.kind != "server.delete" && c.kind != "floatingip.delete" && c.kind != "balancer.delete" && c.kind != "cloudbalancer.delete" {
 		return
 	}
 	w.watchAway()

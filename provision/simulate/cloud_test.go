@@ -275,6 +275,11 @@ func classify(req *http.Request, body []byte) class {
 		if req.Method == http.MethodGet && c.id == "floatingips" {
 			c.list = "floatingips"
 		}
+	case has("/v1.0/") && has("/loadbalancers"):
+		c.kind = "cloudbalancer"
+		if req.Method == http.MethodGet && c.id == "loadbalancers" {
+			c.list = "loadBalancers"
+		}
 	case has("/lbaas/"):
 		c.kind = balancerPart(path)
 		if req.Method == http.MethodGet && c.id == "loadbalancers" {

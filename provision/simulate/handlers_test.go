@@ -57,13 +57,10 @@ func (p *process) handlers(id provision.RunID) (map[provision.Kind]engine.Handle
 		m[steps.ServiceConfirm] = &proof{p: p}
 		m[steps.MemberProve] = &proof{p: p}
 	}
-	for kind, h := range openstack.Handlers(openstack.Clouds{"main": cloud}, func(string) *secrets.Certificate {
-		c, _, _ := edge()
-		return c
-	}) {
+	for kind, h := range openstack.Handlers(openstack.Clouds{"main": cloud}, inMemory) {
 		m[kind] = h
 	}
-	p.rackspaceHandlers(m, keeper)
+	p.rackspaceHandlers(cloud, m, keeper)
 	w.without.handlers(m)
 	for kind, h := range m {
 		m[kind] = &apart{Handler: h, seen: map[provision.StepID]look{}}
@@ -266,6 +263,12 @@ var keys struct {
 	chain, key []byte
 }
 
+// inMemory is the certificate of whatever ends TLS for the servers.
+func inMemory(string) *secrets.Certificate {
+	c, _, _ := edge()
+	return c
+}
+
 // edge gives a copy of the one certificate of all seeds. It is made inside a bubble, whose clock it is valid by.
 func edge() (*secrets.Certificate, string, error) {
 	keys.Lock()
@@ -275,7 +278,7 @@ func edge() (*secrets.Certificate, string, error) {
 		if err != nil {
 			return nil, "", err
 		}
-		if keys.chain, keys.key, err = ca.IssueFor(24*365*time.Hour, "www."+zone); err != nil {
+		if keys.chain, keys.key, err = ca.IssueRSA("www." + zone); err != nil { // Rackspace's load balancers take no others
 			return nil, "", err
 		}
 		keys.ca = ca.PEM()

@@ -17,6 +17,7 @@ import (
 	"github.com/dripstat/failover/provision/engine"
 	"github.com/dripstat/failover/provision/openstack"
 	"github.com/dripstat/failover/provision/rackspace"
+	"github.com/dripstat/failover/provision/rackspace/balancer"
 	"github.com/dripstat/failover/provision/sandbox"
 	"github.com/dripstat/failover/provision/steps"
 	"github.com/dripstat/failover/secrets"
@@ -36,12 +37,15 @@ func (w *world) toRackspace() {
 			return
 		}
 	}
-	if d.IntN(6) > 0 || w.balanced() {
+	if d.IntN(6) > 0 {
 		return
 	}
 	w.plan.Clouds[0] = provision.Cloud{Name: "main", Rackspace: &provision.Rackspace{}}
 	s := &w.plan.Servers[0]
 	s.Spread, s.FloatingIP, s.Open, s.SSH.User, s.ConfigDrive = false, "", nil, "root", true
+	for i := range w.plan.Balancers {
+		w.plan.Balancers[i].FloatingIP = ""
+	}
 	z := &w.plan.Zones[0]
 	z.Provider = provision.DNSProvider{CloudDNS: &provision.CloudDNS{Cloud: "main"}}
 	for i := range z.Records {
@@ -141,10 +145,13 @@ func (w *world) public(cloud *openstack.Cloud) dns.Zone {
 	})
 }
 
-// rackspaceHandlers adds the throwaway host key and what replaces it.
-func (p *process) rackspaceHandlers(m map[provision.Kind]engine.Handler, keeper *deliver.Keeper) {
+// rackspaceHandlers adds its load balancers, the throwaway host key and what replaces it.
+func (p *process) rackspaceHandlers(cloud *openstack.Cloud, m map[provision.Kind]engine.Handler, keeper *deliver.Keeper) {
 	if !p.w.legacy() {
 		return
+	}
+	for kind, h := range balancer.Handlers(balancer.Regions{"main": balancer.New(cloud.CloudLoadBalancers)}, inMemory) {
+		m[kind] = h
 	}
 	if p.w.crypto {
 		m[steps.HostKeyRotate] = &deliver.HostKeyRotate{Keeper: keeper, Dial: p.dial}
@@ -194,6 +201,12 @@ func written(body []byte) []string {
 func (w *world) checkMixed(snap sandbox.Snapshot, where, name string, old provision.RRset, values []string) {
 	if len(values) == 0 {
 		w.wrong("%s holds nothing for %s, which had %d values", where, name, len(old.Values))
+	}
+	if w.balanced() {
+		if values = slices.DeleteFunc(values, func(v string) bool { return slices.Contains(old.Values, v) }); len(values) > 0 {
+			w.checkBalanced(snap, where, name, values)
+		}
+		return
 	}
 	slots := map[string]bool{}
 	for _, a := range values {

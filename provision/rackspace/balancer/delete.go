@@ -94,8 +94,10 @@ func (r *Region) checkGone(ctx context.Context, a deleteArgs) (provision.Status,
 	}
 	of := "delete " + a.Name + string(a.ID)
 	for _, b := range here {
-		if b.Status == active || b.broken() {
+		if !b.going() { // it is there, and one list without it later tells nothing
 			r.noisy(a.Name)
+		}
+		if b.Status == active || b.broken() {
 			return provision.Status{State: provision.Absent, Seen: b.Status}, nil
 		}
 	}
