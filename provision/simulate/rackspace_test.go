@@ -89,8 +89,13 @@ func (w *world) rackspaceTrouble(all []sandbox.Fault) ([]sandbox.Fault, *sandbox
 	}
 	d := w.dice("rackspace trouble")
 	for i, f := range all {
-		if f.Arg == rungs[0] {
+		switch {
+		case f.Arg == rungs[0]:
 			all[i].Arg = rackspaceRungs[0]
+		case f.Name == "dns-pending" && f.Arg == "4m":
+			// Designate says that a set is PENDING, and can be waited for. Cloud DNS says COMPLETED before its name servers follow,
+			// within a minute or so, and an undoing watches them for a minute, and a lag of four would be missed.
+			all[i].Arg = "30s"
 		}
 	}
 	for _, f := range []sandbox.Fault{{Name: "dns-job-slow", Arg: "6s"}, {Name: "dns-job-slow", Arg: "40s"}, {Name: "dns-job-error", Arg: "1"}, {Name: "dns-delete-half", Arg: "1"}, {Name: "empty-body", Arg: "7"}} {

@@ -67,12 +67,13 @@ func (k *sandboxKind) Set(s string) error {
 // Rackspace's first cloud as keeps zones.
 func (k sandboxKind) fits(plan provision.Plan) error {
 	made := func(c provision.Cloud) bool {
-		return slices.ContainsFunc(plan.Servers, func(s provision.Server) bool { return s.Cloud == c.Name })
+		return slices.ContainsFunc(plan.Servers, func(s provision.Server) bool { return s.Cloud == c.Name }) ||
+			slices.ContainsFunc(plan.Balancers, func(b provision.Balancer) bool { return b.Cloud == c.Name })
 	}
 	if k == sandboxFlex {
 		for _, c := range plan.Clouds {
 			if c.Rackspace != nil && made(c) {
-				return usage("failover --sandbox=rackspace --plan FILE", "servers of cloud.%s are of Rackspace's first cloud, of which this sandbox has Cloud DNS alone", c.Name)
+				return usage("failover --sandbox=rackspace --plan FILE", "what is made in cloud.%s is of Rackspace's first cloud, of which this sandbox has Cloud DNS alone", c.Name)
 			}
 		}
 		return nil
