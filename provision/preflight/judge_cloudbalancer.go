@@ -2,8 +2,10 @@ package preflight
 
 import (
 	"crypto/x509"
+	"fmt"
 
 	"github.com/dripstat/failover/provision"
+	"github.com/dripstat/failover/secrets"
 )
 
 // cloudBalancer judges a load_balancer block in Rackspace's first cloud: there is no network, subnet or flavor to resolve.
@@ -17,10 +19,8 @@ func (j *judgement) cloudBalancer(b provision.Balancer, inv provision.Inventory)
 		if !ok || got.Certificate == nil { // said while reading, or issued during the run: the plan says for which kind of key
 			continue
 		}
-		// https://docs.rackspace.com/docs/cloud-load-balancers/v1/api-reference/ssl-termination
-		if kind := got.Certificate.Leaf.PublicKeyAlgorithm; kind != x509.RSA {
-			refuse("have it issued for an RSA key, or let TLS end on the servers: certificate = certificate."+c+" in the server block",
-				"certificate %q has an %s key, and Rackspace's load balancers take RSA keys alone", c, kind)
+		for _, f := range CloudTerminable(c, got.Certificate) {
+			j.find(f.Weight, "load balancer", b.Ref(), b.Pos, f.Hint, "%s", f.What)
 		}
 	}
 	members := 0
@@ -35,4 +35,15 @@ func (j *judgement) cloudBalancer(b provision.Balancer, inv provision.Inventory)
 		}
 	}
 	j.facts.Balancers[b.Name] = provision.BalancerFacts{}
+}
+
+// CloudTerminable finds what keeps Rackspace's load balancers from ending TLS with a certificate, whose name in the plan is given.
+// https://docs.rackspace.com/docs/cloud-load-balancers/v1/api-reference/ssl-termination
+func CloudTerminable(name string, c *secrets.Certificate) []provision.Finding {
+	kind := c.Leaf.PublicKeyAlgorithm
+	if kind == x509.RSA {
+		return nil
+	}
+	return []provision.Finding{{Weight: provision.Refuse, Hint: "have it issued for an RSA key, or let TLS end on the servers: certificate = certificate." + name + " in the server block",
+		What: fmt.Sprintf("certificate %q has an %s key, and Rackspace's load balancers take RSA keys alone", name, kind)}}
 }

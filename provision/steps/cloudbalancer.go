@@ -158,3 +158,43 @@ func (b *builder) rackspaceHas(cloud string) bool {
 	c, _ := b.plan.Cloud(cloud)
 	return c.Rackspace != nil
 }
+
+// cloudTermination is what a run has done to end TLS there.
+func cloudTermination(g provision.Graph, s provision.Step, outputs map[provision.StepID]provision.Values) (Terminated, bool) {
+	in, err := s.Resolve(0, outputs)
+	if err != nil {
+		return Terminated{}, false
+	}
+	_, name, _ := strings.Cut(string(s.ID), "/")
+	balancer, _ := g.Step(balancerID(name))
+	c := in.Text("certificate")
+	return Terminated{Name: name, Cloud: in.Text("cloud"), Balancer: provision.Values{"n": balancer.With["name"].Is}.Text("n"), Certificates: []string{c}, whole: in,
+		Fingerprints: map[string]string{c: in.Text("fingerprint")}, stores: map[string]provision.Values{c: in}}, true
+}
+
+// followCloud takes over what a renewal has sent there, or may have.
+func (t *Terminated) followCloud(renewal []provision.Event) {
+	outputs, touched := effects(renewal)
+	id := joinID("terminate", t.Name)
+	if len(renewal) == 0 || renewal[0].Graph == nil || !touched[id] {
+		return
+	}
+	s, ok := renewal[0].Graph.Step(id)
+	if in, err := s.Resolve(0, outputs); ok && err == nil && in.Text("fingerprint") != "" {
+		t.Fingerprints[in.Text("certificate")] = in.Text("fingerprint")
+	}
+}
+
+// terminateCloud adds to a renewal what sends a certificate there, in the place of the former one, and proves it.
+func (t Terminated) terminateCloud(out *provision.Graph, g provision.Graph, outputs map[provision.StepID]provision.Values, r Renewal) {
+	c := t.whole.Text("certificate")
+	with := literals(t.whole)
+	with["fingerprint"] = provision.From(fetchID(c), "fingerprint")
+	s := provision.Step{ID: joinID("terminate", t.Name), Kind: CloudBalancerTerminate, Needs: []provision.StepID{fetchID(c)}, With: with, Within: provision.Duration(5 * time.Minute), Expect: provision.Duration(expectChange),
+		Say: provision.Say{Stage: provision.StageDeliver, Thing: "load balancer " + t.Name, Detail: "certificate " + c + " into it, in the place of the former one", Hint: "failover resume tries it again"}}
+	out.Steps = append(out.Steps, s)
+	if p, ok := t.proveAgain(g, outputs, r, s.ID); ok {
+		p.Say.Hint = "it has the new certificate by now; failover resume looks again"
+		out.Steps = append(out.Steps, p)
+	}
+}

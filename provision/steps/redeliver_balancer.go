@@ -24,7 +24,8 @@ type Terminated struct {
 	containers   map[string]string // hrefs that its listener names
 	ids          map[string]string
 	listener     provision.Values
-	id           string // of the listener
+	id           string           // of the listener
+	whole        provision.Values // of a load balancer of Rackspace's, which has its one certificate in itself: what brought it there
 }
 
 // Terminations gives the load balancers whose TLS a run has ended, in the order of its graph. later are the journals of the renewals that
@@ -33,6 +34,15 @@ func Terminations(g provision.Graph, events []provision.Event, later [][]provisi
 	outputs, _ := effects(events)
 	var out []Terminated
 	for _, s := range g.Steps {
+		if s.Kind == CloudBalancerTerminate && outputs[s.ID].Text("fingerprint") != "" {
+			if t, ok := cloudTermination(g, s, outputs); ok {
+				for _, l := range later {
+					t.followCloud(l)
+				}
+				out = append(out, t)
+			}
+			continue
+		}
 		name, _ := strings.CutPrefix(string(s.ID), "listener/")
 		if s.Kind != ListenerCreate || len(s.With["containers"].Of) == 0 || outputs[s.ID].Text("id") == "" { // the one of plain HTTP has none
 			continue
@@ -91,6 +101,10 @@ func (t Terminated) proof() provision.StepID {
 // it is found again; the listener is pointed at it; it is proven; and only then the former one is removed. The containers are those
 // of the run that is over, and are removed with it: nothing here is undone.
 func (t Terminated) terminate(out *provision.Graph, g provision.Graph, outputs map[provision.StepID]provision.Values, r Renewal) {
+	if t.whole != nil {
+		t.terminateCloud(out, g, outputs, r)
+		return
+	}
 	thing := "load balancer " + t.Name
 	add := func(s provision.Step) provision.StepID {
 		out.Steps = append(out.Steps, s)

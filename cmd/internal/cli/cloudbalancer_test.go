@@ -4,6 +4,7 @@ import (
 	"crypto/rsa"
 	"crypto/x509"
 	"encoding/pem"
+	"fmt"
 	"io"
 	"io/fs"
 	"maps"
@@ -15,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dripstat/failover/provision"
 	"github.com/dripstat/failover/provision/sandbox"
 	"github.com/dripstat/failover/templates"
 )
@@ -302,6 +304,73 @@ func TestBalancerOnRackspaceKilled(t *testing.T) {
 }
 
 // What those load balancers cannot hold is refused before anything is made, with the reason.
+// A renewed certificate gets to the load balancer of a run that is over, in the place of the former one, and nothing else is changed.
+func TestDeliverToABalancerOnRackspace(t *testing.T) {
+	t.Parallel()
+	for name, texts := range map[string]bool{"as documented": false, "texts": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := cloudBalanced(t, sandbox.Options{Rackspace: &sandbox.Rackspace{Texts: texts}}, nil, "  # tls_versions            = ", "  tls_versions            = ")
+			before := b.cloud.Snapshot()
+			b.must(exitDone, "--region", "ORD", "--sandbox=rackspace", "--yes")
+			for range 2 {
+				writes := b.cloud.Writes()
+				want := b.renewKeyed("www.example.com", (*sandbox.CA).IssueRSA)
+				b.must(exitDone, "deliver", "--dry-run")
+				if b.cloud.Writes() != writes {
+					t.Fatal("a dry run writes")
+				}
+				b.must(exitDone, "deliver", "--yes", "--json")
+				if got := b.atVIP("www.example.com"); got != want {
+					t.Errorf("it presents %s, want %s", got, want)
+				}
+				if n := b.cloud.Writes() - writes; n != 1 {
+					t.Errorf("%d writing requests", n)
+				}
+			}
+			g := b.graphOf(provision.RunStarted)
+			var kinds []string
+			for _, s := range g.Steps {
+				kinds = append(kinds, string(s.Kind))
+			}
+			if want := []string{"certificate.fetch", "cloudbalancer.terminate", "service.prove"}; !slices.Equal(kinds, want) {
+				t.Errorf("steps %v, want %v", kinds, want)
+			}
+			writes := b.cloud.Writes()
+			b.must(exitDone, "deliver", "--yes")
+			if said := flat(b.err.String()); !strings.Contains(said, "it is the one that load balancer edge has already") || !strings.Contains(said, "The load balancers of run") || b.cloud.Writes() != writes {
+				t.Errorf("%d writing requests\n%s", b.cloud.Writes()-writes, b.err.String())
+			}
+			b.renew("www.example.com")
+			b.must(exitRefused, "deliver", "--yes")
+			if !strings.Contains(flat(b.err.String()), "take RSA keys alone") || b.cloud.Writes() != writes {
+				t.Errorf("%s", b.err.String())
+			}
+			b.must(exitDone, "abandon", string(g.Of), "--yes")
+			b.asBefore(before)
+		})
+	}
+}
+
+// A delivery that died anywhere comes to the same end.
+func TestDeliverToABalancerOnRackspaceKilled(t *testing.T) {
+	t.Parallel()
+	for _, at := range []int{3, 4, 5, 6} {
+		t.Run(fmt.Sprint(at), func(t *testing.T) {
+			t.Parallel()
+			p := cloudProcesses(t)
+			p.want(exitDone, nil, "--region", "ORD", "--yes")
+			want := p.renewKeyed("www.example.com", (*sandbox.CA).IssueRSA)
+			p.killedAt(at, 0, "deliver", "--yes")
+			p.want(exitDone, nil, "resume")
+			if got := p.atVIP("www.example.com"); got != want {
+				t.Errorf("it presents %s, want %s", got, want)
+			}
+			p.fronted()
+		})
+	}
+}
+
 func TestBalancerOnRackspaceRefused(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {

@@ -44,7 +44,8 @@ One server of each block goes first: the others are left alone until it is prove
 was given. Where the run has closed SSH, it is opened to you and closed again.
 
 A load balancer that ends TLS gets it through the key manager of its region: as a container of its own, which the listener
-is pointed at. The former one is removed once the load balancer is proven to serve with the new one.
+is pointed at. The former one is removed once the load balancer is proven to serve with the new one. One of Rackspace's
+first cloud is sent it directly, in the place of the former one, and proven.
 
 The servers let in whoever has the certificate that they have now. After a renewal with a new key, that
 former one is still needed, once: failover seal keeps it; for other places name its path by --former.`,

@@ -19,7 +19,11 @@ func (r *renewal) terminated(ctx context.Context, balancers []steps.Terminated) 
 			}
 			r.certificate(ctx, c, t.Fingerprints[c], "load balancer "+t.Name)
 			if got := r.got[c]; got != nil {
-				for _, f := range preflight.Terminable(c, got) {
+				judge := preflight.Terminable
+				if r.site.fronts[t.Cloud] != nil {
+					judge = preflight.CloudTerminable
+				}
+				for _, f := range judge(c, got) {
 					r.find(f.Weight, "load balancer", "load_balancer."+t.Name, f.Hint, "%s", f.What)
 				}
 			}
@@ -40,6 +44,9 @@ func (r *renewal) balancers(ctx context.Context, balancers []steps.Terminated) {
 			pe := provision.AsError("", err)
 			r.find(provision.Refuse, "identity", "cloud."+t.Cloud, pe.Hint, "%v", pe)
 			return
+		}
+		if front := r.site.fronts[t.Cloud]; front != nil {
+			front.Inventory(ctx, r.past.graph.Service, &inv)
 		}
 		r.facts.Checks++
 		if inv.Balancing == nil {

@@ -25,9 +25,15 @@ import (
 // renew makes another certificate of another authority, tells the plan of it, and seals it as `failover seal` does.
 func (b *bench) renew(host string) (fingerprint string) {
 	b.t.Helper()
+	return b.renewKeyed(host, (*sandbox.CA).Issue)
+}
+
+// renewKeyed is renew with a key of a kind.
+func (b *bench) renewKeyed(host string, issue func(*sandbox.CA, ...string) ([]byte, []byte, error)) (fingerprint string) {
+	b.t.Helper()
 	ca, err := sandbox.NewCA()
 	b.no(err)
-	chain, key, err := ca.Issue(host)
+	chain, key, err := issue(ca, host)
 	b.no(err)
 	roots, err := os.ReadFile(b.path("ca.pem"))
 	b.no(err)

@@ -110,7 +110,7 @@ func (l *Look) without(b *strings.Builder, m *Model) {
 // receivers names what a certificate was delivered to.
 func (m *Model) receivers() string {
 	switch {
-	case !m.does("listener.update"):
+	case !m.does("listener.update") && !m.does("cloudbalancer.terminate"):
 		return "The servers"
 	case !m.does("certificate.deliver"):
 		return "The load balancers"
