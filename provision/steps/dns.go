@@ -153,7 +153,8 @@ func (b *builder) agree(verb string, z provision.Zone, r provision.Record, move 
 		With: map[string]provision.Arg{"zone": provision.Lit(z.Name), "name": provision.Lit(z.FQDN(r)), "type": provision.Lit(r.Type),
 			"values": values, "name_servers": provision.Lit(servers)},
 		Within: provision.Duration(z.Within), Expect: provision.Duration(10 * time.Second),
-		Say: provision.Say{Stage: provision.StageConfirm, Thing: trim(z.FQDN(r)), Detail: "at " + strings.Join(servers, ", ")},
+		Say: provision.Say{Stage: provision.StageConfirm, Thing: trim(z.FQDN(r)), Detail: "at " + strings.Join(servers, ", "),
+			Hint: "the provider took the change, and its name servers do not serve it: ask who runs them; failover resume waits again, failover abandon puts the old set back"},
 	})
 }
 
