@@ -154,7 +154,7 @@ func (b *builder) agree(verb string, z provision.Zone, r provision.Record, move 
 			"values": values, "name_servers": provision.Lit(servers)},
 		Within: provision.Duration(z.Within), Expect: provision.Duration(10 * time.Second),
 		Say: provision.Say{Stage: provision.StageConfirm, Thing: trim(z.FQDN(r)), Detail: "at " + strings.Join(servers, ", "),
-			Hint: "the provider took the change, and its name servers do not serve it: ask who runs them; failover resume waits again, failover abandon puts the old set back"},
+			Hint: "the provider took the change, and its name servers do not serve it: ask who runs them"},
 	})
 }
 
