@@ -101,7 +101,7 @@ func (d *decoder) addHCL(diags hcl.Diagnostics, thing string, secret bool) {
 		if strings.HasPrefix(summary, "a text has no closing") && d.said(summary) {
 			continue // the rest of the file is inside out from here on
 		}
-		if secret {
+		if e := functionError(x); secret && !e.open {
 			summary, detail, hint = "the value of a secret attribute is not valid", "", `write it in quotes, or better, take it from the environment: env("NAME")`
 		}
 		d.add(at, summary, detail, hint)
@@ -114,8 +114,8 @@ func translate(x *hcl.Diagnostic, thing string) (summary, detail, hint string) {
 	if thing != "" {
 		in = " in " + thing
 	}
-	if what, next := functionError(x); what != "" {
-		return what, "", next
+	if e := functionError(x); e.what != "" {
+		return e.what, "", e.hint
 	}
 	switch x.Summary {
 	case "Invalid multi-line string", "Unterminated template string":

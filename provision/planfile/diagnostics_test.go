@@ -6,6 +6,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -166,6 +167,21 @@ func TestAbsurdPlans(t *testing.T) {
 			if _, err := Format(file, []byte(src)); err == nil && name != "large" {
 				t.Errorf("%s as %s was laid out", name, file)
 			}
+		}
+	}
+}
+
+// Which variable a secret is missing from is said; what may be a secret that somebody took for the name of one is not.
+func TestUnsetSecret(t *testing.T) {
+	for _, tt := range []struct{ name, want string }{
+		{"RAX_API_KEY", "the environment variable RAX_API_KEY is not set"},
+		{"hunter2", "the value of a secret attribute is not valid"},
+	} {
+		src := "cloud \"rax\" {\n  rackspace {\n    username = \"ops\"\n    api_key  = env(\"" + tt.name + "\")\n  }\n}\n"
+		_, err := Parse(map[string][]byte{"failover.hcl": []byte(src)}, "testdata", Options{Env: noEnv})
+		var ds Diagnostics
+		if !errors.As(err, &ds) || !slices.ContainsFunc(ds, func(d Diagnostic) bool { return d.Summary == tt.want }) {
+			t.Errorf("%s: %v", tt.name, err)
 		}
 	}
 }

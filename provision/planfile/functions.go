@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"unicode/utf8"
 
@@ -20,20 +21,24 @@ import (
 type sensitive struct{}
 
 // callError is what a function of ours has to say: never a value that may be secret.
-type callError struct{ what, hint string }
+type callError struct {
+	what, hint string
+	open       bool // it may be said of a secret, too
+}
 
 func (e *callError) Error() string { return e.what }
 
-func functionError(x *hcl.Diagnostic) (what, hint string) {
+// functionError gives what a function of ours has said; nothing where none has.
+func functionError(x *hcl.Diagnostic) callError {
 	extra, ok := hcl.DiagnosticExtra[hclsyntax.FunctionCallDiagExtra](x)
 	if !ok {
-		return "", ""
+		return callError{}
 	}
 	var e *callError
 	if err := extra.FunctionCallError(); err != nil && errors.As(err, &e) {
-		return e.what, e.hint
+		return *e
 	}
-	return "", ""
+	return callError{}
 }
 
 func functionNames() []string {
@@ -66,7 +71,7 @@ func (d *decoder) envFunction() function.Function {
 		Impl: func(args []cty.Value, _ cty.Type) (cty.Value, error) {
 			name := args[0].AsString()
 			if len(args) > 2 {
-				return cty.NilVal, &callError{"env takes a name and at most one default", `env("NAME", "default")`}
+				return cty.NilVal, &callError{"env takes a name and at most one default", `env("NAME", "default")`, false}
 			}
 			if v, ok := d.o.Env(name); ok {
 				d.withhold(v)
@@ -81,6 +86,7 @@ func (d *decoder) envFunction() function.Function {
 			return cty.NilVal, &callError{
 				fmt.Sprintf("the environment variable %s is not set", name),
 				fmt.Sprintf(`export %s=..., or give a default: env("%s", "...")`, name, name),
+				regexp.MustCompile(`^[A-Z_][A-Z0-9_]*$`).MatchString(name), // not a secret that somebody took for a name
 			}
 		},
 	})
@@ -119,13 +125,13 @@ func (d *decoder) readFile(name string, secret bool) ([]byte, error) {
 	var pe *fs.PathError
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, &callError{fmt.Sprintf("there is no file %s", shown), "the path is meant from the folder of the plan"}
+		return nil, &callError{fmt.Sprintf("there is no file %s", shown), "the path is meant from the folder of the plan", false}
 	case errors.As(err, &pe):
-		return nil, &callError{fmt.Sprintf("the file %s cannot be read: %v", shown, pe.Err), ""}
+		return nil, &callError{fmt.Sprintf("the file %s cannot be read: %v", shown, pe.Err), "", false}
 	case err != nil:
-		return nil, &callError{fmt.Sprintf("the file %s cannot be read", shown), ""}
+		return nil, &callError{fmt.Sprintf("the file %s cannot be read", shown), "", false}
 	case !utf8.Valid(b):
-		return nil, &callError{fmt.Sprintf("the file %s is not text (UTF-8)", shown), ""}
+		return nil, &callError{fmt.Sprintf("the file %s is not text (UTF-8)", shown), "", false}
 	}
 	d.read[name] = b
 	return b, nil
@@ -152,7 +158,7 @@ func coalesceFunction() function.Function {
 					return a, nil
 				}
 			}
-			return cty.NilVal, &callError{"coalesce finds no text that is not empty", ""}
+			return cty.NilVal, &callError{"coalesce finds no text that is not empty", "", false}
 		},
 	})
 }
