@@ -44,6 +44,24 @@ func (b balancer) pending() bool { return strings.HasPrefix(b.Status, "PENDING_"
 // going says that it is deleted or about to be.
 func (b balancer) going() bool { return b.Status == "PENDING_DELETE" || b.Status == "DELETED" }
 
+// changeable reports whether a load balancer takes changes now: while it is PENDING they are answered 409. Where it does not, the status
+// says why.
+func (c *Cloud) changeable(ctx context.Context, id string) (st provision.Status, ok bool, err error) {
+	b, there, err := c.readBalancer(ctx, id)
+	switch {
+	case err != nil:
+		return st, false, err
+	case !there || b.going():
+		return provision.Status{State: provision.Failed, Seen: "the load balancer is gone"}, false, nil
+	case b.Status == "ERROR":
+		st, err = broken(b)
+		return st, false, err
+	case b.pending():
+		return busy(b), false, nil
+	}
+	return st, true, nil
+}
+
 func (c *Cloud) listBalancers(ctx context.Context, pairs ...string) ([]balancer, error) {
 	s, err := c.service(ctx, "load-balancer")
 	if err != nil {

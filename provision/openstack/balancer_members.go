@@ -71,16 +71,9 @@ func (c *Cloud) poolMembers(ctx context.Context, s service, pool string) ([]memb
 }
 
 func (c *Cloud) checkJoin(ctx context.Context, a joinArgs) (provision.Status, error) {
-	b, ok, err := c.readBalancer(ctx, a.Balancer)
-	switch {
-	case err != nil:
-		return provision.Status{}, err
-	case !ok || b.going():
-		return provision.Status{State: provision.Failed, Seen: "the load balancer is gone"}, nil
-	case b.Status == "ERROR":
-		return broken(b)
-	case b.pending():
-		return busy(b), nil
+	st, ready, err := c.changeable(ctx, a.Balancer)
+	if err != nil || !ready {
+		return st, err
 	}
 	s, err := c.service(ctx, "load-balancer")
 	if err != nil {

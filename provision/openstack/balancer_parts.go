@@ -72,20 +72,12 @@ func findPart(ctx context.Context, s service, a piece) (part, bool, error) {
 	return all[0], true, nil
 }
 
-// checkPart looks at the load balancer first: while that is PENDING its parts may not be changed, and what is asked of them is
-// answered 409.
+// checkPart looks at the load balancer first: while that is PENDING its parts may not be changed.
 func checkPart[A piece](c *Cloud, ctx context.Context, a A) (provision.Status, error) {
 	common := a.common()
-	b, ok, err := c.readBalancer(ctx, common.Balancer)
-	switch {
-	case err != nil:
-		return provision.Status{}, err
-	case !ok || b.going():
-		return provision.Status{State: provision.Failed, Seen: "the load balancer is gone"}, nil
-	case b.Status == "ERROR":
-		return broken(b)
-	case b.pending():
-		return busy(b), nil
+	st, ready, err := c.changeable(ctx, common.Balancer)
+	if err != nil || !ready {
+		return st, err
 	}
 	s, err := c.service(ctx, "load-balancer")
 	if err != nil {
