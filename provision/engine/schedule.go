@@ -148,7 +148,23 @@ func (s *schedule) may(step provision.Step) bool {
 		}
 	}
 	have, open, _ := s.tally(step)
-	return len(have) >= step.Quorum.Want || open == 0 && len(have) >= step.Quorum.Least
+	return s.kept(step, have) && len(have) >= step.Quorum.Want || open == 0 && len(have) >= step.Quorum.Least
+}
+
+// kept reports whether the slots that an earlier choice has named are there, or are lost: they serve already, and a process that proves all
+// of them anew must not take others because those were proven first.
+func (s *schedule) kept(step provision.Step, have []string) bool {
+	for _, n := range step.Needs {
+		if s.steps[n].Quorum == nil {
+			continue
+		}
+		for _, name := range s.done[n].List(provision.Chosen) {
+			if at := s.slots[name]; at != nil && !at.lost && !slices.Contains(have, name) {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // tally gives the slots that a quorum has, how many are not decided, and how many of those can still be had.

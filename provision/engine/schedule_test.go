@@ -239,3 +239,30 @@ func TestChangedStepStops(t *testing.T) {
 		}
 	})
 }
+
+// Who serves already is among those that are chosen in the end, though another process proves the others first.
+func TestWhoServesIsKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		p := &paced{&maker{w: w, takes: time.Second}, map[provision.StepID]time.Duration{"server/a": 20 * time.Second, "server/c": 20 * time.Second}, nil}
+		g, short := pooled(2, 3), &book{}
+		short.fail = func(provision.Event) error {
+			if slices.ContainsFunc(short.events, func(e provision.Event) bool { return e.Type == provision.StepDone && e.Step == "move" }) {
+				return errors.New("dead")
+			}
+			return nil
+		}
+		_, _ = poolRun(w, short, p, g).Go(t.Context())
+		p.takes = map[provision.StepID]time.Duration{"proof/b": time.Minute} // of those that serve, one is slow to prove this time
+		next := &book{events: slices.Clone(short.events)}
+		r := poolRun(w, next, p, g)
+		r.Past, r.Last = slices.Clone(short.events), len(short.events)
+		outcome, err := r.Go(t.Context())
+		if outcome != provision.OutcomeDone {
+			t.Fatalf("%s, %v", outcome, err)
+		}
+		if s := w.servers(); !strings.Contains(s, "b") || !strings.Contains(s, "d") || len(strings.Fields(s)) != 3 {
+			t.Errorf("servers %s; b and d served\n%s", s, strings.Join(brief(next.events), "\n"))
+		}
+	})
+}

@@ -53,6 +53,7 @@ var found = []struct {
 	{50040930, "a create that nobody knew the answer of was sent again after two empty lists with a read between them that hung"},
 	{50075542, "the same after lists that lagged, a read that hung and one empty list"},
 	{50358218, "what a process at work added after another had merged for it was not found by the next, as its mark was gone"},
+	{50761992, rackspaceToo + "a process that went on chose those that it had proven first, and removed one that served"},
 	{9001840, rackspaceToo + "half of a set that was to go was left, and looked like somebody else's"},
 	{105233, "a process that had lost its lease joined its line to one that its successor had torn"},
 	{1, "going back, servers were removed a TTL after the record was restored, not after the name servers agreed"},

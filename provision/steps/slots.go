@@ -3,6 +3,7 @@ package steps
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/dripstat/failover/provision"
@@ -112,9 +113,22 @@ func (b *builder) rest() {
 	}
 	for _, s := range b.plan.Servers {
 		if p := b.pools[s.Name]; p != nil {
-			b.drop(p, b.named(s.Name, "agree", "confirm", "join-agree", "join-confirm"))
+			b.drop(p, append(b.named(s.Name, "agree", "confirm", "join-agree", "join-confirm"), b.joinedRest(s.Name)...))
 		}
 	}
+}
+
+// joinedRest gives the steps that make the rest of a block's servers members: until then those that were members before serve.
+func (b *builder) joinedRest(server string) []provision.StepID {
+	var out []provision.StepID
+	for _, x := range b.plan.BalancersOf(server) {
+		for _, s := range b.graph.Steps {
+			if id := string(s.ID); s.ID == joinID("members-rest", x.Name) || strings.HasPrefix(id, "enable-rest/"+x.Name+"/") {
+				out = append(out, s.ID)
+			}
+		}
+	}
+	return out
 }
 
 // named gives those steps of all records that name a block's servers, or a load balancer that they are members of.
