@@ -17,7 +17,7 @@ func (w *world) balanced() bool { return len(w.plan.Balancers) > 0 }
 func (w *world) balance() {
 	d := w.dice("balancer")
 	for _, f := range found {
-		if f.seed == w.seed {
+		if f.seed == w.seed && !strings.HasPrefix(f.what, rackspaceToo) {
 			return
 		}
 	}
