@@ -1,6 +1,7 @@
 package provision
 
 import (
+	"net/netip"
 	"strings"
 	"time"
 )
@@ -11,7 +12,8 @@ type Balancer struct {
 	Name            string
 	Pos             Pos
 	Cloud           string
-	Members         []string // names of Server blocks
+	Existing        *Existing // one that is there is used; nil: a new one is made
+	Members         []string  // names of Server blocks
 	MemberPort      int
 	MemberProtocol  string   // "http"; or "https": encrypted on the way to the members too
 	Terminate       []string // names of Certificate blocks; the first is for clients that ask for no name of another
@@ -33,6 +35,12 @@ type Balancer struct {
 
 	// In holds, for each region that the plan says something different for, the whole block with that applied.
 	In map[string]*Balancer
+}
+
+// Existing says which load balancer of the target region is used, in the place of a new one.
+type Existing struct {
+	Name   string // or id; empty: the one that has Member
+	Member string // address of a member that the run's servers take the place of; empty: none
 }
 
 // Health is how a load balancer asks its members whether they are well.
@@ -83,6 +91,44 @@ type BalancerFacts struct {
 	MemberSubnets map[string]string // by Server block: id of the subnet that its members are reached on, where it is not the load balancer's own network
 	Floating      *Network
 	Rungs         []NamedID // flavors; empty: the default alone
+	Standing      *Standing // the one that is there; nil: a new one is made
+}
+
+// Standing is a load balancer that was there before the run, as it was read.
+type Standing struct {
+	ID, Name, Status string
+	Protocol         string // "HTTP"
+	IPv4, IPv6       string // public; empty: none
+	TLSPort          int    // where TLS ends; 0: nowhere
+	Plain            bool   // it answers plain HTTP too
+	Fingerprint      string // SHA-256 of the certificate that TLS ends with, hex; empty: none, or it is not shown
+	Members          []StandingMember
+}
+
+// StandingMember is a member of one.
+type StandingMember struct {
+	ID        string `json:"id"`
+	Address   string `json:"address"`
+	Port      int    `json:"port"`
+	Condition string `json:"condition"` // "ENABLED", "DISABLED" or "DRAINING"
+}
+
+// Replaced gives the members that the run's servers take the place of.
+func (x Existing) Replaced(s Standing) []StandingMember {
+	var out []StandingMember
+	for _, m := range s.Members {
+		if x.Member != "" && SameAddress(m.Address, x.Member) {
+			out = append(out, m)
+		}
+	}
+	return out
+}
+
+// SameAddress compares addresses however they are written; names are compared as they are.
+func SameAddress(x, y string) bool {
+	a, aerr := netip.ParseAddr(x)
+	b, berr := netip.ParseAddr(y)
+	return x == y || aerr == nil && berr == nil && a.Unmap() == b.Unmap()
 }
 
 // Balancing is what a region offers of load balancers.
@@ -91,6 +137,16 @@ type Balancing struct {
 	Flavors   []NamedID // those that are enabled
 	Balancers []Live    // those that carry a name of ours; no Slot
 	Members   int       // the most that one of them may have; 0: not known
+	// Standing are those that an Existing is about, by the block's name: none, the one, or several that it could mean.
+	Standing map[string][]Standing
+}
+
+// Stands gives the load balancer that a block is to use; nil where there is none, or more than one is meant.
+func (o *Balancing) Stands(block string) *Standing {
+	if o == nil || len(o.Standing[block]) != 1 {
+		return nil
+	}
+	return &o.Standing[block][0]
 }
 
 // Subnet as neutron describes it.

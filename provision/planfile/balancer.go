@@ -49,7 +49,7 @@ func (d *decoder) oneBalancer(x *block, p provision.Plan, region string) provisi
 	if x.has("redirect_http") {
 		b.RedirectHTTP = x.flag("redirect_http")
 	}
-	if b.RedirectHTTP && b.Listen == 80 {
+	if d.existing(x, &b); b.RedirectHTTP && b.Listen == 80 {
 		x.wrong("listen", "redirect_http = false, or another port", "is 80, which is the port that redirect_http answers on")
 	}
 	for i, v := range b.TLSVersions {
@@ -82,6 +82,8 @@ func (d *decoder) oneBalancer(x *block, p provision.Plan, region string) provisi
 	switch c, ok := p.Cloud(b.Cloud); {
 	case c.Rackspace != nil:
 		d.cloudBalancer(x, b, p)
+	case ok && b.Existing != nil && !d.failedAt(x.where("existing")):
+		x.wrong("existing", "take it out: a new one is made", "is given, and failover takes servers into a load balancer that is there on Rackspace's first cloud alone")
 	case ok && b.PerIP > 0 && !d.failedAt(x.where("connection_limit_per_ip")):
 		x.wrong("connection_limit_per_ip", "connection_limit = 20000, which counts all clients together", "is given, and the load balancers of OpenStack count no clients apart")
 	}

@@ -42,6 +42,7 @@ type block struct {
 	attrs  map[string]*hcl.Attribute
 	under  map[string]*hcl.Attribute // of a region's override: the server's own, where both give it
 	blocks map[string][]*block
+	base   *block // of a region's override: what it lies on
 	marked map[string]bool
 }
 
@@ -53,7 +54,7 @@ type shape struct {
 
 func shapes(kind string) shape {
 	server := "cloud! image! flavor! count need hedge zones networks floating_ip spread security_groups open keep_ssh config_drive metadata template user_data vars certificate timeout"
-	balancer := "cloud! members! terminate! member_port member_protocol network subnet floating_ip listen redirect_http connection_limit connection_limit_per_ip allowed_cidrs tls_versions algorithm provider flavor timeout"
+	balancer := "cloud! existing members! terminate! member_port member_protocol network subnet floating_ip listen redirect_http connection_limit connection_limit_per_ip allowed_cidrs tls_versions algorithm provider flavor timeout"
 	switch kind {
 	case "plan":
 		return shape{"service! home regions operator", "variable+ store cloud+ secrets+ certificate+ server+ load_balancer+ dns+ step+"}
@@ -160,6 +161,8 @@ func example(kind, name string) string {
 		return `path = "edge"`
 	case "certificate.names":
 		return `names = ["www.example.com"]`
+	case "load_balancer.existing", "load_balancer.region.existing":
+		return `existing = "NAME", or existing = { member = "ADDRESS" }`
 	case "load_balancer.members", "load_balancer.region.members":
 		return "members = server.NAME"
 	case "load_balancer.terminate", "load_balancer.region.terminate":
@@ -346,11 +349,19 @@ func (b *block) where(name string) hcl.Range {
 	return b.at
 }
 
+// own reports whether an attribute or a block in it is given by itself, and not by what it lies on.
+func (b *block) own(name string) bool {
+	if len(b.blocks[name]) > 0 {
+		return b.base == nil || len(b.base.blocks[name]) == 0 || b.base.blocks[name][0] != b.blocks[name][0]
+	}
+	return b.has(name) && (b.base == nil || b.base.attrs[name] != b.attrs[name])
+}
+
 // over gives the block as it is with another's attributes on top. template and user_data exclude each
 // other, so that giving one takes the other away.
 func (b *block) over(o *block) *block {
 	out := *b
-	out.what, out.marked = o.what, map[string]bool{}
+	out.what, out.marked, out.base = o.what, map[string]bool{}, b
 	out.attrs = map[string]*hcl.Attribute{}
 	out.under = map[string]*hcl.Attribute{}
 	out.blocks = map[string][]*block{}

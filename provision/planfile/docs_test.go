@@ -59,6 +59,9 @@ func TestExamplesOfTheDocs(t *testing.T) {
 			files := map[string][]byte{name: []byte(text)}
 			if !regexp.MustCompile(`(?m)^service\s*=`).MatchString(text) {
 				files["base.hcl"] = []byte(base[0])
+				if strings.Contains(page, "rackspace") { // another load balancer than that of the page's own plan
+					files["base.hcl"] = withoutBlocks(texts[1], "load_balancer")
+				}
 				if strings.Contains(page, "secrets") {
 					files["base.hcl"] = withoutBlocks(base[0], "secrets", "certificate")
 					if strings.Contains(text, "\nserver ") { // where the certificate ends is the page's to say, too

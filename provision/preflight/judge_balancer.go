@@ -191,7 +191,7 @@ func (j *judgement) letIn() {
 // needBalancers adds what the load balancers in a cloud take of its quotas.
 func (j *judgement) needBalancers(c provision.Cloud, need map[string]int) {
 	for _, b := range j.plan.Balancers {
-		if b.Cloud != c.Name {
+		if b.Cloud != c.Name || b.Existing != nil {
 			continue
 		}
 		need["load_balancers"]++

@@ -28,13 +28,19 @@ func (j *judgement) cloudBalancer(b provision.Balancer, inv provision.Inventory)
 		s, _ := j.plan.Server(m)
 		members += s.Count
 	}
+	f := provision.BalancerFacts{}
+	if b.Existing != nil && inv.Balancing != nil {
+		if f.Standing = j.standing(b, inv); f.Standing != nil {
+			members += len(f.Standing.Members)
+		}
+	}
 	if o := inv.Balancing; o != nil && o.Members > 0 {
 		j.facts.Checks++
 		if members > o.Members {
 			refuse("have the limit raised (Rackspace goes up to 50), or make fewer and larger servers", "it would have %d members, and in this account a load balancer has %d at most", members, o.Members)
 		}
 	}
-	j.facts.Balancers[b.Name] = provision.BalancerFacts{}
+	j.facts.Balancers[b.Name] = f
 }
 
 // CloudTerminable finds what keeps Rackspace's load balancers from ending TLS with a certificate, whose name in the plan is given.

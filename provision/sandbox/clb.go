@@ -299,9 +299,14 @@ func (k *call) clbChange(b *balancer) {
 	k.lose = k.lose || k.c.take("part-reply-lost")
 }
 
+const connects = "CONNECT" // a kind of health monitor
+
 func (b *balancer) build() {
 	x := b.clb
 	pool := &lbPool{lbPart: lbPart{id: "nodes", name: b.name}, protocol: "HTTP", algorithm: x.algorithm}
+	// One without a health monitor looks whether a member listens.
+	// https://docs.rackspace.com/docs/cloud-load-balancers/v1/api-reference/nodes
+	pool.monitor = &lbMonitor{kind: connects, delay: 10, timeout: 10}
 	if m := x.monitor; m != nil && m.Type == "HTTP" {
 		pool.monitor = &lbMonitor{kind: m.Type, path: m.Path, status: m.Status, host: m.Host, delay: m.Delay, timeout: m.Timeout, fall: m.Attempts}
 	}

@@ -255,23 +255,33 @@ func (f *front) well(ctx context.Context, p *lbPool, m *lbMember, h *lbMonitor) 
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(max(h.timeout, 1))*time.Second)
 	defer cancel()
-	u := p.scheme() + "://" + m.hostPort() + h.path
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, u, nil)
+	well = f.answers(ctx, p, m, h)
+	f.c.mu.Lock()
+	defer f.c.mu.Unlock()
+	m.checked, m.well = time.Now(), well
+	return well
+}
+
+func (f *front) answers(ctx context.Context, p *lbPool, m *lbMember, h *lbMonitor) bool {
+	if h.kind == connects {
+		conn, err := f.c.dial(ctx, "tcp", m.hostPort(), f.b.region)
+		if err != nil {
+			return false
+		}
+		conn.Close()
+		return true
+	}
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, p.scheme()+"://"+m.hostPort()+h.path, nil)
 	if err != nil {
 		return false
 	}
 	r.Host = h.host
 	res, err := f.transport().RoundTrip(r)
-	if err == nil {
-		res.Body.Close()
-		well = h.good(res.StatusCode)
-	} else {
-		well = false
+	if err != nil {
+		return false
 	}
-	f.c.mu.Lock()
-	defer f.c.mu.Unlock()
-	m.checked, m.well = time.Now(), well
-	return well
+	res.Body.Close()
+	return h.good(res.StatusCode)
 }
 
 // good tells whether an answer is what the monitor wants.

@@ -189,6 +189,9 @@ func (c *Cloud) seed() error {
 			c.secgrps[own.id] = own
 		}
 	}
+	if err := c.seedBalancers(); err != nil {
+		return err
+	}
 	for _, z := range c.opts.Zones {
 		if err := c.addZone(z); err != nil {
 			return err

@@ -89,6 +89,8 @@ type Options struct {
 
 	// Rackspace makes it that company's first cloud.
 	Rackspace *Rackspace
+	// Standing are load balancers that it has from the start.
+	Standing []Standing
 	// Flex makes it that company's OpenStack Flex: an identity service for each region. Not beside Rackspace.
 	Flex bool
 

@@ -186,7 +186,7 @@ func (c *Cloud) Snapshot() (s Snapshot) {
 			}
 		}
 		for _, p := range b.pools {
-			if o.Parts = append(o.Parts, "pool"); p.monitor != nil {
+			if o.Parts = append(o.Parts, "pool"); p.monitor != nil && (b.clb == nil || b.clb.monitor != nil) {
 				o.Parts = append(o.Parts, "healthmonitor")
 			}
 		}

@@ -81,6 +81,11 @@ func Adopt(g provision.Graph, found Found, at time.Time) (provision.Graph, []pro
 			} else {
 				event(provision.StepIntent, s, nil)
 			}
+		case CloudBalancerAttach:
+			if s.Undo.Kind == CloudBalancerDetach {
+				cloud, _ := s.With["cloud"].Is.(string)
+				g.Steps[i] = standingMembers(s, found.Servers[cloud])
+			}
 		case FloatingIPCreate: // what is not there has none
 			_, server := found.Server(s)
 			if _, balancer := found.balancer(s); server || balancer {
@@ -221,6 +226,8 @@ func (f Found) known(s provision.Step) (provision.Values, bool) {
 	case BalancerCreate, CloudBalancerCreate:
 		l, ok := f.balancer(s)
 		return provision.Values{"id": l.ID, "name": name}, ok
+	case CloudBalancerUse:
+		return provision.Values{"id": s.With["id"].Is, "name": name}, s.With["id"].Is != ""
 	case CertificateStore:
 		return named(f.Containers[cloud])
 	case GroupCreate:

@@ -16,8 +16,8 @@ const (
 	CloudBalancerCreate provision.Kind = "cloudbalancer.create"
 	// CloudBalancerDelete {cloud id name run slot}: undo of CloudBalancerCreate; the certificate in it goes along.
 	CloudBalancerDelete provision.Kind = "cloudbalancer.delete"
-	// CloudBalancerTerminate {cloud balancer certificate fingerprint port} → {fingerprint}: the certificate with its key into the load
-	// balancer, and nothing but TLS from then on.
+	// CloudBalancerTerminate {cloud balancer certificate fingerprint port plain} → {fingerprint}: the certificate with its key into the load
+	// balancer, and nothing but TLS from then on; with plain, what answers plain HTTP goes on to.
 	CloudBalancerTerminate provision.Kind = "cloudbalancer.terminate"
 	// CloudBalancerVersions {cloud balancer} → {}: versions of TLS before 1.2 are turned off.
 	CloudBalancerVersions provision.Kind = "cloudbalancer.versions"
@@ -36,32 +36,16 @@ const expectChange = 10 * time.Second
 // cloudBalancer adds everything of one Balancer block in Rackspace's first cloud. It is made, and given its certificate, while the
 // servers boot; they become members, drained, as soon as they have an address, and get traffic when they are proven.
 func (b *builder) cloudBalancer(x provision.Balancer) {
-	cloud, run, slot := provision.Lit(x.Cloud), provision.Lit(string(b.run)), provision.Lit(x.Slot())
+	cloud := provision.Lit(x.Cloud)
 	say := func(detail string) provision.Say {
 		return provision.Say{Stage: provision.StageCreate, Thing: "load balancer " + x.Name, Detail: detail}
 	}
-	port := 80
-	if x.Listen == port { // TLS is answered there
-		port = 8080
+	var id provision.StepID
+	if x.Existing != nil {
+		id = b.useBalancer(x)
+	} else {
+		id = b.newCloudBalancer(x)
 	}
-	create := provision.Step{
-		ID: balancerID(x.Name), Kind: CloudBalancerCreate, Needs: unique(b.heldBack(nil, x.Ref())),
-		With: map[string]provision.Arg{
-			"cloud": cloud, "name": provision.Lit(b.tag(x.Slot())), "service": provision.Lit(b.plan.Service), "run": run, "slot": slot,
-			"port": provision.Lit(port), "algorithm": provision.Lit(x.Algorithm), "connection_limit_per_ip": provision.Lit(x.PerIP), "allowed_cidrs": provision.Lit(x.AllowedCIDRs),
-			"ipv6": provision.Lit(b.wants(x.Ref(), "AAAA")),
-			"health": provision.Lit(map[string]any{"path": x.Health.Path, "status": x.Health.Status, "interval": seconds(x.Health.Interval),
-				"timeout": seconds(x.Health.Timeout), "fall": x.Health.Fall, "host": host(x.Ready)}),
-		},
-		Ladder: []map[string]provision.Arg{{}}, // what is in ERROR is made once more
-		Undo:   provision.Undo{Kind: CloudBalancerDelete, Take: []string{"cloud", "id", "name", "run", "slot"}}, Within: provision.Duration(x.Timeout), Expect: provision.Duration(expectBalancer),
-		Say: say("TLS on port " + fmt.Sprint(x.Listen) + " with certificate " + strings.Join(x.Terminate, ", ")),
-	}
-	if x.RedirectHTTP {
-		create.Say.Detail += "; port 80 sends there"
-	}
-	create.Say.Hint = "failover resume tries it again; where it stays in ERROR only Rackspace's support can help"
-	id := b.add(create)
 	at := source{slot: x.Name, v4: provision.Output{Step: id, Name: "ipv4"}, v6: provision.Output{Step: id, Name: "ipv6"}}
 	b.addresses[x.Ref()] = []source{at}
 
@@ -73,10 +57,18 @@ func (b *builder) cloudBalancer(x provision.Balancer) {
 		last = b.add(s)
 		return last
 	}
+	standing := b.facts.Balancers[x.Name].Standing
 	for _, c := range x.Terminate { // one
-		change(provision.Step{ID: joinID("terminate", x.Name), Kind: CloudBalancerTerminate, Needs: []provision.StepID{fetchID(c)},
+		s := provision.Step{ID: joinID("terminate", x.Name), Kind: CloudBalancerTerminate, Needs: []provision.StepID{fetchID(c)},
 			With: map[string]provision.Arg{"certificate": provision.Lit(c), "fingerprint": provision.From(fetchID(c), "fingerprint"), "port": provision.Lit(x.Listen)},
-			Say:  say("certificate " + c + " into it")})
+			Say:  say("certificate " + c + " into it")}
+		if standing != nil {
+			s.With["plain"] = provision.Lit(standing.Plain)
+			if s.Say.Detail += ", if it has another"; standing.TLSPort == 0 {
+				s.Undo = provision.Undo{Kind: CloudBalancerUnterminate, Take: []string{"cloud", "balancer", "fingerprint"}}
+			}
+		}
+		change(s)
 	}
 	if len(x.TLSVersions) > 0 {
 		change(provision.Step{ID: joinID("versions", x.Name), Kind: CloudBalancerVersions, With: map[string]provision.Arg{}, Say: say("no TLS before 1.2")})
@@ -84,15 +76,45 @@ func (b *builder) cloudBalancer(x provision.Balancer) {
 	if x.RedirectHTTP {
 		change(provision.Step{ID: joinID("redirect", x.Name), Kind: CloudBalancerRedirect, With: map[string]provision.Arg{}, Say: say("port 80 sends to port 443")})
 	}
-	b.cloudMembers("", x, change)
+	attached := b.cloudMembers("", x, change)
+	if standing != nil {
+		b.replace(x, *standing, attached, change)
+	}
 	b.proofs[x.Ref()] = []provision.StepID{last}
 	if x.Ready != nil {
 		b.proofs[x.Ref()] = b.proveCloudBalancer(x, at, last)
 	}
 }
 
-// cloudMembers adds what makes servers members and lets traffic to them, one after another; change adds a step behind the one before it.
-func (b *builder) cloudMembers(rest string, x provision.Balancer, change func(provision.Step) provision.StepID) {
+// newCloudBalancer adds the step that makes one.
+func (b *builder) newCloudBalancer(x provision.Balancer) provision.StepID {
+	port := 80
+	if x.Listen == port { // TLS is answered there
+		port = 8080
+	}
+	create := provision.Step{
+		ID: balancerID(x.Name), Kind: CloudBalancerCreate, Needs: unique(b.heldBack(nil, x.Ref())),
+		With: map[string]provision.Arg{
+			"cloud": provision.Lit(x.Cloud), "name": provision.Lit(b.tag(x.Slot())), "service": provision.Lit(b.plan.Service), "run": provision.Lit(string(b.run)), "slot": provision.Lit(x.Slot()),
+			"port": provision.Lit(port), "algorithm": provision.Lit(x.Algorithm), "connection_limit_per_ip": provision.Lit(x.PerIP), "allowed_cidrs": provision.Lit(x.AllowedCIDRs),
+			"ipv6": provision.Lit(b.wants(x.Ref(), "AAAA")),
+			"health": provision.Lit(map[string]any{"path": x.Health.Path, "status": x.Health.Status, "interval": seconds(x.Health.Interval),
+				"timeout": seconds(x.Health.Timeout), "fall": x.Health.Fall, "host": host(x.Ready)}),
+		},
+		Ladder: []map[string]provision.Arg{{}}, // what is in ERROR is made once more
+		Undo:   provision.Undo{Kind: CloudBalancerDelete, Take: []string{"cloud", "id", "name", "run", "slot"}}, Within: provision.Duration(x.Timeout), Expect: provision.Duration(expectBalancer),
+		Say: provision.Say{Stage: provision.StageCreate, Thing: "load balancer " + x.Name, Detail: "TLS on port " + fmt.Sprint(x.Listen) + " with certificate " + strings.Join(x.Terminate, ", ")},
+	}
+	if x.RedirectHTTP {
+		create.Say.Detail += "; port 80 sends there"
+	}
+	create.Say.Hint = "failover resume tries it again; where it stays in ERROR only Rackspace's support can help"
+	return b.add(create)
+}
+
+// cloudMembers adds what makes servers members and lets traffic to them, one after another; change adds a step behind the one before it. It gives
+// the step that makes them members.
+func (b *builder) cloudMembers(rest string, x provision.Balancer, change func(provision.Step) provision.StepID) provision.StepID {
 	members := provision.Arg{List: true}
 	var known, proven []provision.StepID
 	count := 0
@@ -111,13 +133,18 @@ func (b *builder) cloudMembers(rest string, x provision.Balancer, change func(pr
 		more["member_port"], more["members"] = provision.Lit(x.MemberPort), members
 		return more
 	}
-	change(provision.Step{ID: joinID("members"+rest, x.Name), Kind: CloudBalancerAttach, Needs: known, With: with(map[string]provision.Arg{}),
-		Say: provision.Say{Stage: provision.StageProve, Thing: "load balancer " + x.Name, Detail: fmt.Sprintf("takes the servers of %s in, on port %d, without traffic yet", strings.Join(x.Members, ", "), x.MemberPort)}})
+	join := provision.Step{ID: joinID("members"+rest, x.Name), Kind: CloudBalancerAttach, Needs: known, With: with(map[string]provision.Arg{}),
+		Say: provision.Say{Stage: provision.StageProve, Thing: "load balancer " + x.Name, Detail: fmt.Sprintf("takes the servers of %s in, on port %d, without traffic yet", strings.Join(x.Members, ", "), x.MemberPort)}}
+	if b.facts.Balancers[x.Name].Standing != nil { // a new one goes with all that is in it
+		join.Undo = provision.Undo{Kind: CloudBalancerDetach, Take: []string{"cloud", "balancer", "member_port", "members"}}
+	}
+	attached := change(join)
 	for n := 1; n <= count; n++ {
 		change(provision.Step{ID: provision.StepID(fmt.Sprintf("enable%s/%s/%d", rest, x.Name, n)), Kind: CloudBalancerEnable, Needs: append(append([]provision.StepID{}, known...), proven...),
 			With: with(map[string]provision.Arg{"number": provision.Lit(n)}),
 			Say:  provision.Say{Stage: provision.StageProve, Thing: "load balancer " + x.Name, Detail: "traffic to its members, one after another"}})
 	}
+	return attached
 }
 
 // restCloudMembers is cloudMembers for all that are proven once the rest of the servers is known.
@@ -168,7 +195,11 @@ func cloudTermination(g provision.Graph, s provision.Step, outputs map[provision
 	_, name, _ := strings.Cut(string(s.ID), "/")
 	balancer, _ := g.Step(balancerID(name))
 	c := in.Text("certificate")
-	return Terminated{Name: name, Cloud: in.Text("cloud"), Balancer: provision.Values{"n": balancer.With["name"].Is}.Text("n"), Certificates: []string{c}, whole: in,
+	var existing *provision.Existing
+	if id, _ := balancer.With["id"].Is.(string); balancer.Kind == CloudBalancerUse {
+		existing = &provision.Existing{Name: id}
+	}
+	return Terminated{Name: name, Existing: existing, Cloud: in.Text("cloud"), Balancer: provision.Values{"n": balancer.With["name"].Is}.Text("n"), Certificates: []string{c}, whole: in,
 		Fingerprints: map[string]string{c: in.Text("fingerprint")}, stores: map[string]provision.Values{c: in}}, true
 }
 

@@ -17,7 +17,8 @@ const ListenerUpdate provision.Kind = "listener.update"
 type Terminated struct {
 	Name         string
 	Cloud        string
-	Balancer     string // the cloud's name for it
+	Balancer     string              // the cloud's name for it
+	Existing     *provision.Existing // it was there before the run
 	Certificates []string
 	Fingerprints map[string]string // that it has now, by certificate
 	stores       map[string]provision.Values

@@ -62,6 +62,7 @@ func Reverse(g provision.Graph, events []provision.Event, run provision.RunID) p
 		out.Steps = append(out.Steps, provision.Step{ID: id, Kind: s.Undo.Kind, Needs: needs, With: with, Within: provision.Duration(5 * time.Minute),
 			Expect: provision.Duration(5 * time.Second), Say: say})
 	}
+	leaveBalancers(out, g, events, undo)
 	return out
 }
 

@@ -271,12 +271,15 @@ func finished(t *testing.T, g provision.Graph) []provision.Event {
 		case ServerCreate, FloatingIPCreate, GroupCreate, ServerGroupCreate:
 			o["id"] = "id-of-" + string(s.ID)
 			o["address"] = fmt.Sprintf("198.51.100.%d", i)
+			o["fixed"] = fmt.Sprintf("10.0.0.%d", i)
 		case KeypairCreate:
 			o["name"] = s.With["name"].Is
 		case CertificateFetch:
 			o["fingerprint"] = s.With["fingerprint"].Is
 		case CertificateStore, BalancerCreate, PoolCreate, MonitorCreate, ListenerCreate:
 			o["id"], o["container"], o["address"] = "id-of-"+string(s.ID), "href-of-"+string(s.ID), "203.0.113.99"
+		case CloudBalancerUse:
+			o["id"] = s.With["id"].Is
 		case DNSMove:
 			o["values"] = []any{"198.51.100.1", "198.51.100.2"}
 			o["ttl"] = float64(60)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path"
 	"path/filepath"
@@ -294,6 +295,7 @@ func (b *box) seed(so *sandbox.Options, plan provision.Plan) {
 			}
 		}
 	}
+	b.stand(so, plan)
 	for _, z := range plan.Zones {
 		zone := sandbox.Zone{Name: z.Zone + "."}
 		for _, r := range z.Records {
@@ -307,6 +309,29 @@ func (b *box) seed(so *sandbox.Options, plan provision.Plan) {
 			zone.Records = append(zone.Records, sandbox.Record{Name: z.FQDN(r), Type: r.Type, TTL: 300, Values: values})
 		}
 		so.Zones = append(so.Zones, zone)
+	}
+}
+
+// stand lets regions have the load balancers that the plan means to use, each with a member at which nothing answers.
+func (b *box) stand(so *sandbox.Options, plan provision.Plan) {
+	given := so.Standing
+	for _, r := range so.Regions {
+		if slices.ContainsFunc(given, func(s sandbox.Standing) bool { return s.Region == r }) {
+			continue
+		}
+		for _, x := range plan.For(r).Balancers {
+			if x.Existing == nil || so.Rackspace == nil {
+				continue
+			}
+			name, member := x.Existing.Name, x.Existing.Member
+			if name == "" {
+				name = x.Name
+			}
+			if member == "" {
+				member = homeAddress
+			}
+			so.Standing = append(so.Standing, sandbox.Standing{Region: r, Name: name, Members: []string{net.JoinHostPort(member, fmt.Sprint(x.MemberPort))}})
+		}
 	}
 }
 

@@ -46,19 +46,25 @@ func (r *renewal) balancers(ctx context.Context, balancers []steps.Terminated) {
 			return
 		}
 		if front := r.site.fronts[t.Cloud]; front != nil {
-			front.Inventory(ctx, r.past.graph.Service, &inv)
+			front.Inventory(ctx, r.past.graph.Service, []provision.Balancer{{Name: t.Name, Existing: t.Existing}}, &inv)
 		}
 		r.facts.Checks++
 		if inv.Balancing == nil {
 			r.find(provision.Refuse, "load balancer", "load_balancer."+t.Name, "", "%s does not tell which load balancers it has", r.facts.Region)
 			return
 		}
-		i := slices.IndexFunc(inv.Balancing.Balancers, func(l provision.Live) bool { return l.Name == t.Balancer })
+		live := inv.Balancing.Balancers
+		if t.Existing != nil {
+			for _, s := range inv.Balancing.Standing[t.Name] {
+				live = append(live, provision.Live{ID: s.ID, Name: s.Name, Status: s.Status})
+			}
+		}
+		i := slices.IndexFunc(live, func(l provision.Live) bool { return l.Name == t.Balancer })
 		switch {
 		case i < 0:
 			r.find(provision.Warn, "load balancer", t.Name, "", "is gone from %s: nothing is delivered to it", r.facts.Region)
 			continue
-		case inv.Balancing.Balancers[i].Status == "ERROR":
+		case live[i].Status == "ERROR":
 			r.find(provision.Warn, "load balancer", t.Name, "have the provider mend it, and deliver again", "is in ERROR: nothing is delivered to it")
 			continue
 		}

@@ -235,7 +235,7 @@ func (o *orphan) sources() preflight.Sources {
 			}
 			balancers, listeners, floating := len(o.found.Balancers[name]), 0, 0
 			for _, b := range o.site.plan.Balancers { // those that are there have what the plan gives them
-				if balancers > 0 && b.Cloud == name {
+				if balancers > 0 && b.Cloud == name && b.Existing == nil {
 					listeners++
 					if b.RedirectHTTP {
 						listeners++
@@ -367,7 +367,7 @@ func (o *orphan) remains(ctx context.Context) (provision.Graph, []provision.Even
 		facts.Servers[s.Name] = f
 	}
 	for _, b := range o.site.plan.Balancers {
-		f := provision.BalancerFacts{}
+		f := provision.BalancerFacts{Standing: o.read[b.Cloud].inv.Balancing.Stands(b.Name)}
 		if b.FloatingIP != "" {
 			f.Floating = &provision.Network{Name: b.FloatingIP}
 		}

@@ -327,7 +327,7 @@ func (s *site) sources() preflight.Sources {
 				return provision.Inventory{Cloud: name, Region: s.region, Servers: []provision.Live{}}, nil
 			}
 			if front := s.fronts[name]; front != nil && len(balancers) > 0 && err == nil {
-				front.Inventory(ctx, s.plan.Service, &inv)
+				front.Inventory(ctx, s.plan.Service, balancers, &inv)
 			}
 			return inv, err
 		}

@@ -279,7 +279,7 @@ func (m *Model) servers() []server {
 func (m *Model) balancers() []server {
 	var out []server
 	for _, s := range m.Graph.Steps {
-		if s.Kind != "balancer.create" && s.Kind != "cloudbalancer.create" || m.steps[s.ID].out == nil {
+		if !slices.Contains([]provision.Kind{"balancer.create", "cloudbalancer.create", "cloudbalancer.use"}, s.Kind) || m.steps[s.ID].out == nil {
 			continue
 		}
 		b := server{slot: strings.TrimPrefix(s.Say.Thing, "load balancer "), address: m.steps[s.ID].out.Text("address"), flavor: "load balancer"}

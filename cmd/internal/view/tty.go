@@ -247,7 +247,7 @@ func (s *step) verb() string {
 		return "waiting for its host key on the console"
 	case "balancer.create", "cloudbalancer.create", "pool.create", "healthmonitor.create", "listener.create", "l7policy.create", "l7rule.create":
 		return "making it"
-	case "cloudbalancer.terminate", "cloudbalancer.versions", "cloudbalancer.redirect", "cloudbalancer.enable":
+	case "cloudbalancer.terminate", "cloudbalancer.versions", "cloudbalancer.redirect", "cloudbalancer.enable", "cloudbalancer.disable", "cloudbalancer.restore", "cloudbalancer.unterminate":
 		return "changing it"
 	case "cloudbalancer.attach":
 		return "taking its members in"
@@ -279,8 +279,18 @@ func (l *Look) past(s *step) string {
 		return "up at " + s.out.Text("address")
 	case "balancer.create", "cloudbalancer.create":
 		return "there at " + s.out.Text("address") + ", without members yet"
+	case "cloudbalancer.use":
+		return "is there, at " + s.out.Text("address")
 	case "cloudbalancer.terminate":
 		return "has the certificate"
+	case "cloudbalancer.disable":
+		return "sends nobody to the members of before"
+	case "cloudbalancer.detach":
+		return "has the servers of the run no more"
+	case "cloudbalancer.restore":
+		return "has its other members as before"
+	case "cloudbalancer.unterminate":
+		return "has no certificate, as before"
 	case "cloudbalancer.versions":
 		return "takes TLS 1.2 and later"
 	case "cloudbalancer.redirect":

@@ -41,7 +41,11 @@ func (r *recorded) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	body, _ := io.ReadAll(req.Body)
 	path := strings.TrimPrefix(req.URL.Path, "/v1.0/1234/")
 	if req.Method != http.MethodGet {
-		r.sent = append(r.sent, req.Method+" "+path+" "+string(body))
+		asked := path
+		if req.URL.RawQuery != "" {
+			asked += "?" + req.URL.RawQuery
+		}
+		r.sent = append(r.sent, req.Method+" "+asked+" "+string(body))
 	}
 	a, ok := r.answer[req.Method+" "+path]
 	if !ok {
@@ -313,7 +317,7 @@ func TestPages(t *testing.T) {
 		r := New(func(context.Context) (*gophercloud.ServiceClient, error) {
 			return &gophercloud.ServiceClient{ProviderClient: &gophercloud.ProviderClient{}, Endpoint: srv.URL + "/"}, nil
 		})
-		if all, err := r.all(t.Context()); err != nil || len(all) != 230 {
+		if all, err := r.all(t.Context(), nil); err != nil || len(all) != 230 {
 			t.Errorf("%s: %d, %v", name, len(all), err)
 		}
 	}
@@ -374,14 +378,14 @@ func TestInventory(t *testing.T) {
 	limits := `{"absolute":[{"name":"IPV6_LIMIT","value":25},{"name":"LOADBALANCER_LIMIT","value":25},{"name":"BATCH_DELETE_LIMIT","value":10},{"name":"ACCESS_LIST_LIMIT","value":100},{"name":"NODE_LIMIT","value":25}]}`
 	r := &recorded{t: t, answer: map[string]answer{"GET loadbalancers": {200, nil, ours}, "GET loadbalancers/absolutelimits": {200, nil, limits}}}
 	inv := provision.Inventory{Cloud: "rax", Region: "ORD"}
-	r.region().Inventory(t.Context(), "shop", &inv)
+	r.region().Inventory(t.Context(), "shop", nil, &inv)
 	if o := inv.Balancing; o == nil || len(o.Balancers) != 1 || o.Balancers[0].Run != "01ARZ3NDEKTSV4RRFFQ69G5FAV" || !slices.Equal(o.Balancers[0].Addresses, []string{"206.55.130.1"}) || o.Members != 25 ||
 		inv.Quotas["load_balancers"] != (provision.Quota{Limit: 25, Used: 3}) || len(inv.Unread) != 0 {
 		t.Errorf("%+v %+v", inv, inv.Balancing)
 	}
 	r.answer = map[string]answer{"GET loadbalancers": {503, nil, `{"serviceUnavailable":{"code":503,"message":"The Load balancing service is currently not available"}}`}, "GET loadbalancers/absolutelimits": {200, nil, limits}}
 	inv = provision.Inventory{Cloud: "rax", Region: "ORD"}
-	r.region().Inventory(t.Context(), "shop", &inv)
+	r.region().Inventory(t.Context(), "shop", nil, &inv)
 	if len(inv.Unread) != 1 || inv.Unread[0].Weight != provision.Refuse || inv.Unread[0].Check != "load balancer" || !strings.Contains(inv.Unread[0].What, "not available") {
 		t.Errorf("%+v", inv.Unread)
 	}

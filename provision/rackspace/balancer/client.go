@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -78,21 +79,29 @@ func (r *Region) write(ctx context.Context, method, what string, body, out any, 
 	if body != nil {
 		o.JSONBody = body
 	}
-	return r.send(ctx, method, what, o, out, path...)
+	return r.send(ctx, method, what, o, nil, out, path...)
 }
 
 // writeRaw is write of a body that is wiped afterwards, with an error that repeats nothing of it.
 func (r *Region) writeRaw(ctx context.Context, method, what string, body []byte, path ...string) error {
-	return r.send(ctx, method, what, &gophercloud.RequestOpts{RawBody: bytes.NewReader(body), MoreHeaders: map[string]string{"Content-Type": "application/json"}}, nil, path...)
+	return r.send(ctx, method, what, &gophercloud.RequestOpts{RawBody: bytes.NewReader(body), MoreHeaders: map[string]string{"Content-Type": "application/json"}}, nil, nil, path...)
 }
 
-func (r *Region) send(ctx context.Context, method, what string, o *gophercloud.RequestOpts, out any, path ...string) error {
+// send sends a request with what stands behind its path; o and out may be nil.
+func (r *Region) send(ctx context.Context, method, what string, o *gophercloud.RequestOpts, query url.Values, out any, path ...string) error {
 	sc, err := r.client(ctx)
 	if err != nil {
 		return err
 	}
+	u := sc.ServiceURL(path...)
+	if len(query) > 0 {
+		u += "?" + query.Encode()
+	}
+	if o == nil {
+		o = &gophercloud.RequestOpts{}
+	}
 	o.OkCodes, o.KeepResponseBody = []int{200, 201, 202, 204}, true
-	resp, err := sc.Request(ctx, method, sc.ServiceURL(path...), o)
+	resp, err := sc.Request(ctx, method, u, o)
 	if err != nil {
 		if o.RawBody != nil {
 			err = withoutBody(err)
@@ -252,13 +261,14 @@ func wait(h http.Header, f fault, now time.Time) time.Duration {
 	return -1
 }
 
-// all lists the account's load balancers in this region. A marker is the first of the next page in the documents and the last of the
+// all lists the account's load balancers in this region, with a filter those that pass it. A marker is the first of the next page in the documents and the last of the
 // one before in others: what comes twice counts once.
 // https://docs.rackspace.com/docs/cloud-load-balancers/v1/general-api-info/paginated-collections
-func (r *Region) all(ctx context.Context) ([]loadBalancer, error) {
+func (r *Region) all(ctx context.Context, filter url.Values) ([]loadBalancer, error) {
 	var out []loadBalancer
 	seen := map[ident]bool{}
 	q := url.Values{"limit": {"100"}}
+	maps.Copy(q, filter)
 	for {
 		var page struct {
 			Balancers []loadBalancer `json:"loadBalancers"`
@@ -282,7 +292,7 @@ func (r *Region) all(ctx context.Context) ([]loadBalancer, error) {
 
 // named gives those of a name, which holds the run's ULID, but for those that are going. The list shows no metadata.
 func (r *Region) named(ctx context.Context, name string) ([]loadBalancer, error) {
-	all, err := r.all(ctx)
+	all, err := r.all(ctx, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -13,13 +13,18 @@ import (
 
 // The kinds of steps that this package performs.
 const (
-	Create    provision.Kind = "cloudbalancer.create"
-	Delete    provision.Kind = "cloudbalancer.delete"
-	Terminate provision.Kind = "cloudbalancer.terminate"
-	Versions  provision.Kind = "cloudbalancer.versions"
-	Redirect  provision.Kind = "cloudbalancer.redirect"
-	Attach    provision.Kind = "cloudbalancer.attach"
-	Enable    provision.Kind = "cloudbalancer.enable"
+	Create      provision.Kind = "cloudbalancer.create"
+	Delete      provision.Kind = "cloudbalancer.delete"
+	Terminate   provision.Kind = "cloudbalancer.terminate"
+	Versions    provision.Kind = "cloudbalancer.versions"
+	Redirect    provision.Kind = "cloudbalancer.redirect"
+	Attach      provision.Kind = "cloudbalancer.attach"
+	Enable      provision.Kind = "cloudbalancer.enable"
+	Use         provision.Kind = "cloudbalancer.use"
+	Detach      provision.Kind = "cloudbalancer.detach"
+	Disable     provision.Kind = "cloudbalancer.disable"
+	Restore     provision.Kind = "cloudbalancer.restore"
+	Unterminate provision.Kind = "cloudbalancer.unterminate"
 )
 
 // Handler performs steps of one kind. Check changes nothing: it says how far the effect holds now. Do starts
@@ -38,13 +43,18 @@ type Keys func(certificate string) *secrets.Certificate
 // Handlers gives one for each kind, over all clouds.
 func Handlers(r Regions, keys Keys) map[provision.Kind]Handler {
 	return map[provision.Kind]Handler{
-		Create:    handler[createArgs]{r, (*Region).checkCreate, (*Region).create},
-		Delete:    handler[deleteArgs]{r, (*Region).checkGone, (*Region).remove},
-		Terminate: handler[terminateArgs]{r, (*Region).checkTerminates, terminate(keys)},
-		Versions:  handler[changeArgs]{r, (*Region).checkVersions, (*Region).turnOff},
-		Redirect:  handler[changeArgs]{r, (*Region).checkRedirects, (*Region).redirect},
-		Attach:    handler[memberArgs]{r, (*Region).checkAttached, (*Region).attach},
-		Enable:    handler[memberArgs]{r, (*Region).checkEnabled, (*Region).enable},
+		Create:      handler[createArgs]{r, (*Region).checkCreate, (*Region).create},
+		Delete:      handler[deleteArgs]{r, (*Region).checkGone, (*Region).remove},
+		Terminate:   handler[terminateArgs]{r, (*Region).checkTerminates, terminate(keys)},
+		Versions:    handler[changeArgs]{r, (*Region).checkVersions, (*Region).turnOff},
+		Redirect:    handler[changeArgs]{r, (*Region).checkRedirects, (*Region).redirect},
+		Attach:      handler[memberArgs]{r, (*Region).checkAttached, (*Region).attach},
+		Enable:      handler[memberArgs]{r, (*Region).checkEnabled, (*Region).enable},
+		Use:         handler[useArgs]{r, (*Region).checkUse, (*Region).use},
+		Detach:      handler[detachArgs]{r, (*Region).checkDetached, (*Region).detach},
+		Disable:     handler[conditionArgs]{r, (*Region).checkDisabled, (*Region).disable},
+		Restore:     handler[conditionArgs]{r, (*Region).checkRestored, (*Region).restore},
+		Unterminate: handler[unterminateArgs]{r, (*Region).checkUnterminated, (*Region).unterminate},
 	}
 }
 

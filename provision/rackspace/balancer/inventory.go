@@ -8,9 +8,9 @@ import (
 	"github.com/dripstat/failover/provision"
 )
 
-// Inventory adds what there is of load balancers to what was read of a region: those that carry a name of ours, how many there
-// are and may be, and how many members each may have. It changes nothing. What cannot be read is told in Unread, and refuses.
-func (r *Region) Inventory(ctx context.Context, service string, inv *provision.Inventory) {
+// Inventory adds what there is of load balancers to what was read of a region: those that carry a name of ours, those that blocks want to
+// use, how many there are and may be, and how many members each may have. It changes nothing. What cannot be read is told in Unread, and refuses.
+func (r *Region) Inventory(ctx context.Context, service string, blocks []provision.Balancer, inv *provision.Inventory) {
 	var wg sync.WaitGroup
 	var all []loadBalancer
 	var listErr, limitErr error
@@ -20,7 +20,7 @@ func (r *Region) Inventory(ctx context.Context, service string, inv *provision.I
 			Value int    `json:"value"`
 		} `json:"absolute"`
 	}
-	wg.Go(func() { all, listErr = r.all(ctx) })
+	wg.Go(func() { all, listErr = r.all(ctx, nil) })
 	wg.Go(func() {
 		_, limitErr = r.get(ctx, "read the limits of load balancers", &limits, nil, "loadbalancers", "absolutelimits")
 	})
@@ -34,8 +34,18 @@ func (r *Region) Inventory(ctx context.Context, service string, inv *provision.I
 		unread(provision.Refuse, "load balancer", "load balancers of this service", listErr)
 		return
 	}
-	o := &provision.Balancing{Balancers: []provision.Live{}}
+	o := &provision.Balancing{Balancers: []provision.Live{}, Standing: map[string][]provision.Standing{}}
 	inv.Balancing = o
+	for _, b := range blocks {
+		if b.Existing == nil {
+			continue
+		}
+		found, err := r.standing(ctx, all, *b.Existing)
+		if err != nil {
+			unread(provision.Refuse, "load balancer", "the load balancer that load_balancer "+b.Name+" is to use", err)
+		}
+		o.Standing[b.Name] = found
+	}
 	prefix := strings.ToLower("failover-" + service + "-")
 	for _, b := range all {
 		rest, ours := strings.CutPrefix(b.Name, prefix)

@@ -14,6 +14,7 @@ type memberArgs struct {
 	Balancer ident    `json:"balancer"`
 	Port     int      `json:"member_port"`
 	Members  []string `json:"members"` // addresses inside the region
+	Also     []string `json:"also"`    // of a run whose journal was lost: any of its servers may be a member; for cloudbalancer.detach alone
 	Number   int      `json:"number"`
 }
 
@@ -98,6 +99,16 @@ func (r *Region) enable(ctx context.Context, a memberArgs) error {
 	if !ok {
 		return &provision.Error{What: a.Members[a.Number-1] + " is not a member any more", Class: provision.Final}
 	}
-	return r.write(ctx, http.MethodPut, "let traffic to member "+n.Address, map[string]any{"node": map[string]any{"condition": "ENABLED"}}, nil,
-		"loadbalancers", url.PathEscape(string(a.Balancer)), "nodes", url.PathEscape(string(n.ID)))
+	n.Condition = "ENABLED"
+	return r.setCondition(ctx, a.Balancer, n)
+}
+
+// setCondition says what traffic one member gets.
+func (r *Region) setCondition(ctx context.Context, balancer ident, n node) error {
+	what := map[string]string{"ENABLED": "let traffic to member ", disabled: "send no more traffic to member "}[n.Condition]
+	if what == "" {
+		what = "make " + n.Condition + " member "
+	}
+	return r.write(ctx, http.MethodPut, what+n.Address, map[string]any{"node": map[string]any{"condition": n.Condition}}, nil,
+		"loadbalancers", url.PathEscape(string(balancer)), "nodes", url.PathEscape(string(n.ID)))
 }

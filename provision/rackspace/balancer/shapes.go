@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+
+	"github.com/dripstat/failover/provision"
 )
 
 // ident is an id: a number in the documents, a text in some clients' recordings.
@@ -47,6 +49,7 @@ type loadBalancer struct {
 	ID         ident  `json:"id"`
 	Name       string `json:"name"`
 	Status     string `json:"status"`
+	Protocol   string `json:"protocol"`
 	Redirect   *flag  `json:"httpsRedirect"` // not in every answer
 	VirtualIPs []struct {
 		Address string `json:"address"`
@@ -97,17 +100,11 @@ type node struct {
 
 // find gives the one at an address.
 func find(nodes []node, address string, port int) (node, bool) {
-	i := slices.IndexFunc(nodes, func(n node) bool { return n.Port == port && sameAddress(n.Address, address) })
+	i := slices.IndexFunc(nodes, func(n node) bool { return n.Port == port && provision.SameAddress(n.Address, address) })
 	if i < 0 {
 		return node{}, false
 	}
 	return nodes[i], true
-}
-
-func sameAddress(x, y string) bool {
-	a, aerr := netip.ParseAddr(x)
-	b, berr := netip.ParseAddr(y)
-	return x == y || aerr == nil && berr == nil && a.Unmap() == b.Unmap()
 }
 
 // termination is what is shown of how TLS ends there: never the key.

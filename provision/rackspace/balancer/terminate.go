@@ -25,6 +25,7 @@ type terminateArgs struct {
 	Certificate string `json:"certificate"`
 	Fingerprint string `json:"fingerprint"`
 	Port        int    `json:"port"`
+	Plain       bool   `json:"plain"` // plain HTTP goes on to be answered
 }
 
 func (a terminateArgs) change() string {
@@ -53,7 +54,7 @@ func (r *Region) checkTerminates(ctx context.Context, a terminateArgs) (provisio
 	if has == "" && r.was(a.change()) { // it does not show one, and took ours
 		has = a.Fingerprint
 	}
-	if has != a.Fingerprint || t.Port != a.Port || !bool(t.Enabled) || !bool(t.Only) {
+	if has != a.Fingerprint || t.Port != a.Port || !bool(t.Enabled) || !a.Plain && !bool(t.Only) {
 		return provision.Status{State: provision.Absent}, nil
 	}
 	return done(provision.Values{"fingerprint": a.Fingerprint})
@@ -69,7 +70,7 @@ func fingerprint(text string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// terminate sends the certificate with its key, in one request over TLS, and lets nothing but TLS in from then on.
+// terminate sends the certificate with its key, in one request over TLS, and lets nothing but TLS in from then on, unless plain HTTP is to stay.
 // https://docs.rackspace.com/docs/cloud-load-balancers/v1/api-reference/ssl-termination
 func terminate(keys Keys) func(*Region, context.Context, terminateArgs) error {
 	return func(r *Region, ctx context.Context, a terminateArgs) error {
@@ -77,7 +78,7 @@ func terminate(keys Keys) func(*Region, context.Context, terminateArgs) error {
 		if cert == nil || cert.Fingerprint() != a.Fingerprint {
 			return fmt.Errorf("certificate %s is no longer in memory", a.Certificate)
 		}
-		body, err := terminationBody(cert, a.Port)
+		body, err := terminationBody(cert, a.Port, a.Plain)
 		if err != nil {
 			return &provision.Error{What: "certificate " + a.Certificate, Err: err, Class: provision.Final}
 		}
@@ -97,7 +98,7 @@ func terminate(keys Keys) func(*Region, context.Context, terminateArgs) error {
 // terminationBody is the request, written by hand into a buffer that is wiped: no copy of a key is left in one of encoding/json's. The
 // name of the key is written small here, and not in certificate mappings; clients have it wrong.
 // https://github.com/pycontribs/pyrax/blob/master/pyrax/cloudloadbalancers.py (add_ssl_termination)
-func terminationBody(cert *secrets.Certificate, port int) (secrets.Value, error) {
+func terminationBody(cert *secrets.Certificate, port int, plain bool) (secrets.Value, error) {
 	key, err := rsaPEM(cert)
 	if err != nil {
 		return secrets.Value{}, err
@@ -113,7 +114,9 @@ func terminationBody(cert *secrets.Certificate, port int) (secrets.Value, error)
 	}
 	lines := bytes.Count(key.Bytes(), []byte("\n")) + bytes.Count(leaf.Bytes(), []byte("\n")) + bytes.Count(rest.Bytes(), []byte("\n"))
 	out := make([]byte, 0, len(key.Bytes())+leaf.Len()+rest.Len()+lines+256) // as large as it gets: growing would leave copies
-	out = append(out, `{"sslTermination":{"enabled":true,"secureTrafficOnly":true,"securePort":`...)
+	out = append(out, `{"sslTermination":{"enabled":true,"secureTrafficOnly":`...)
+	out = strconv.AppendBool(out, !plain)
+	out = append(out, `,"securePort":`...)
 	out = strconv.AppendInt(out, int64(port), 10)
 	text := func(name string, pem []byte) {
 		out = append(out, `,"`...)

@@ -1,0 +1,108 @@
+package steps
+
+import (
+	"cmp"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/dripstat/failover/provision"
+)
+
+// Kinds of what takes servers into a load balancer of Rackspace's first cloud that was there before the run; rackspace/balancer performs
+// them. None of them makes or deletes one, or touches a member but those that the run added and those that the plan names.
+const (
+	// CloudBalancerUse {cloud id name} → {id name address ipv4 ipv6}: it is there, and not being changed.
+	CloudBalancerUse provision.Kind = "cloudbalancer.use"
+	// CloudBalancerDetach {cloud balancer member_port members also hold}: undo of CloudBalancerAttach. Members at the addresses members, and
+	// also, are there no more. hold is how many seconds none of them may show first, where nobody knows whether they were added.
+	CloudBalancerDetach provision.Kind = "cloudbalancer.detach"
+	// CloudBalancerDisable {cloud balancer nodes} → {}: nodes, which the servers of the run take the place of, get no traffic.
+	CloudBalancerDisable provision.Kind = "cloudbalancer.disable"
+	// CloudBalancerRestore {cloud balancer nodes hold}: undo of CloudBalancerDisable. Those of nodes that are there yet have the condition that is
+	// said with each.
+	CloudBalancerRestore provision.Kind = "cloudbalancer.restore"
+	// CloudBalancerUnterminate {cloud balancer fingerprint hold}: undo of CloudBalancerTerminate where TLS ended nowhere before. A certificate that is
+	// another by now stays.
+	CloudBalancerUnterminate provision.Kind = "cloudbalancer.unterminate"
+)
+
+// useBalancer adds the step that takes the load balancer that is there for the block's.
+func (b *builder) useBalancer(x provision.Balancer) provision.StepID {
+	s := provision.Standing{Name: x.Existing.Name}
+	if known := b.facts.Balancers[x.Name].Standing; known != nil {
+		s = *known
+	}
+	return b.add(provision.Step{
+		ID: balancerID(x.Name), Kind: CloudBalancerUse, Needs: unique(b.heldBack(nil, x.Ref())),
+		With:   map[string]provision.Arg{"cloud": provision.Lit(x.Cloud), "id": provision.Lit(s.ID), "name": provision.Lit(s.Name)},
+		Within: provision.Duration(x.Timeout), Expect: provision.Duration(time.Second),
+		Say: provision.Say{Stage: provision.StageCreate, Thing: "load balancer " + x.Name, Detail: fmt.Sprintf("%s (%s) at %s, which is there: it and its other members stay as they are", s.Name, s.ID, cmp.Or(s.IPv4, s.IPv6))},
+	})
+}
+
+// replace adds the step that sends no more traffic to the members whose place the servers have taken.
+func (b *builder) replace(x provision.Balancer, s provision.Standing, attached provision.StepID, change func(provision.Step) provision.StepID) {
+	members := x.Existing.Replaced(s)
+	if len(members) == 0 {
+		return
+	}
+	var nodes []any
+	var names []string
+	for _, m := range members {
+		nodes = append(nodes, map[string]any{"id": m.ID, "address": m.Address, "port": m.Port, "condition": m.Condition})
+		names = append(names, fmt.Sprintf("%s:%d", m.Address, m.Port))
+	}
+	change(provision.Step{
+		ID: joinID("disable", x.Name), Kind: CloudBalancerDisable, Needs: []provision.StepID{attached},
+		With: map[string]provision.Arg{"nodes": provision.Lit(nodes)}, Undo: provision.Undo{Kind: CloudBalancerRestore, Take: []string{"cloud", "balancer", "nodes"}},
+		Say: provision.Say{Stage: provision.StageProve, Thing: "load balancer " + x.Name, Detail: "no more traffic to " + strings.Join(names, ", ") + ", whose place they take"},
+	})
+}
+
+// leaveBalancers lets what a run added to load balancers that stay be taken out before the servers behind it are deleted: their addresses
+// may be somebody else's soon. Where nobody knows whether a change was done, it is looked for.
+func leaveBalancers(out provision.Graph, g provision.Graph, events []provision.Event, undo map[provision.StepID]provision.StepID) {
+	var first []provision.StepID
+	for _, s := range g.Steps {
+		id := undo[s.ID]
+		said, ok := map[provision.Kind]string{CloudBalancerDetach: "without the servers of the run", CloudBalancerRestore: "its other members as they were before",
+			CloudBalancerUnterminate: "without the certificate, as it was before"}[s.Undo.Kind]
+		if id == "" || !ok {
+			continue
+		}
+		first = append(first, id)
+		for i := range out.Steps {
+			if out.Steps[i].ID != id {
+				continue
+			}
+			hold(out.Steps[i].With, events, s)
+			out.Steps[i].Say.Detail = said
+		}
+	}
+	for i, s := range out.Steps {
+		if s.Kind == ServerDelete || s.Kind == FloatingIPDelete {
+			out.Steps[i].Needs = unique(append(s.Needs, first...))
+		}
+	}
+}
+
+// standingMembers gives the step that takes servers into such a load balancer all their addresses: of a run whose journal was lost it is not
+// known which of them were members.
+func standingMembers(s provision.Step, servers []provision.Live) provision.Step {
+	var also []string
+	for _, l := range servers {
+		also = append(also, l.Addresses...)
+	}
+	s.With = literalsAnd(s.With, "also", also)
+	s.Undo.Take = append([]string{"also"}, s.Undo.Take...)
+	return s
+}
+
+func literalsAnd(with map[string]provision.Arg, name string, v any) map[string]provision.Arg {
+	out := map[string]provision.Arg{name: provision.Lit(v)}
+	for k, a := range with {
+		out[k] = a
+	}
+	return out
+}
