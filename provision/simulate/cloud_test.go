@@ -5,11 +5,13 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -29,6 +31,7 @@ func (p *process) RoundTrip(req *http.Request) (*http.Response, error) {
 		body, _ = io.ReadAll(req.Body)
 		req.Body.Close()
 	}
+	p.w.queue(fmt.Sprintf("%v %v %s %s %s", p, ctx.Value(asker{}), req.Method, req.URL, body))
 	c := classify(req, body)
 	r := p.w.dice(c.what)
 	p.w.mu.Lock()
@@ -79,6 +82,37 @@ func (p *process) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, context.Canceled
 	}
 	return p.answer(ctx, req, resp, r, fault, c)
+}
+
+// asker is the key of the step that a request is sent for.
+type asker struct{}
+
+// instant is whatever happens at one moment.
+type instant struct {
+	at     time.Time
+	what   []string
+	sorted bool
+}
+
+// queue lets those who come in the same instant go on one after another, a nanosecond apart, in the order of what they are
+// about: several wait for one rate limit to end, and timers that end together end in random order.
+func (w *world) queue(what string) {
+	w.mu.Lock()
+	if now := time.Now(); w.now == nil || !w.now.at.Equal(now) {
+		w.now = &instant{at: now}
+	}
+	here := w.now
+	here.what = append(here.what, what)
+	w.mu.Unlock()
+	time.Sleep(time.Nanosecond) // all have come
+	w.mu.Lock()
+	if !here.sorted {
+		slices.Sort(here.what)
+		here.sorted = true
+	}
+	before, _ := slices.BinarySearch(here.what, what)
+	w.mu.Unlock()
+	time.Sleep(time.Duration(before))
 }
 
 // answer is what comes back of a request that was performed.

@@ -2,6 +2,7 @@ package simulate
 
 import (
 	"context"
+	"fmt"
 	"hash/fnv"
 	"net"
 	"slices"
@@ -74,6 +75,7 @@ func (p *process) dial(ctx context.Context, network, addr string) (net.Conn, err
 	if p.gone() {
 		return nil, errGone
 	}
+	p.w.queue(fmt.Sprintf("%v %v dial %s", p, ctx.Value(asker{}), addr))
 	if r := p.w.dice("dial"); p.w.strikes(r) {
 		return nil, reset()
 	}
@@ -249,40 +251,16 @@ func (a *apart) again(id provision.StepID, st provision.Status) time.Duration {
 }
 
 func (a *apart) Check(ctx context.Context, s provision.Step, in provision.Values) (provision.Status, error) {
-	st, err := a.Handler.Check(ctx, s, in)
-	st.Again = a.again(s.ID, st)
 	h := fnv.New32a()
 	_, _ = h.Write([]byte(s.ID))
-	st.Again += time.Duration(h.Sum32()%9973) * time.Microsecond
+	own := time.Duration(h.Sum32() % 9973)
+	time.Sleep(own) // several begin at once, and what is bounded by the same minute ends at once
+	st, err := a.Handler.Check(context.WithValue(ctx, asker{}, s.ID), s, in)
+	st.Again = a.again(s.ID, st) + own*time.Microsecond
+	time.Sleep(own) // one list answers several at once
 	return st, err
 }
 
-var keys struct {
-	sync.Mutex
-	ca         []byte
-	chain, key []byte
-}
-
-// inMemory is the certificate of whatever ends TLS for the servers.
-func inMemory(string) *secrets.Certificate {
-	c, _, _ := edge()
-	return c
-}
-
-// edge gives a copy of the one certificate of all seeds. It is made inside a bubble, whose clock it is valid by.
-func edge() (*secrets.Certificate, string, error) {
-	keys.Lock()
-	defer keys.Unlock()
-	if keys.ca == nil {
-		ca, err := sandbox.NewCA()
-		if err != nil {
-			return nil, "", err
-		}
-		if keys.chain, keys.key, err = ca.IssueRSA("www." + zone); err != nil { // Rackspace's load balancers take no others
-			return nil, "", err
-		}
-		keys.ca = ca.PEM()
-	}
-	c, err := secrets.ParseCertificate(slices.Clone(keys.chain), slices.Clone(keys.key))
-	return c, string(keys.ca), err
+func (a *apart) Do(ctx context.Context, s provision.Step, in provision.Values) error {
+	return a.Handler.Do(context.WithValue(ctx, asker{}, s.ID), s, in)
 }

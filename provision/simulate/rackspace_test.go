@@ -116,7 +116,9 @@ func (w *world) rackspaceTrouble(all []sandbox.Fault) ([]sandbox.Fault, *sandbox
 
 // connect gives a process its cloud, as cmd does.
 func (w *world) connect(rt http.RoundTripper, avoid ...string) (*openstack.Cloud, error) {
-	o := openstack.Options{RoundTripper: rt, Avoid: avoid, Env: func(string) (string, bool) { return "", false }}
+	// A login that hangs would else end in the instant in which its caller gives up, and which is told first is chance.
+	timeout := 30*time.Second - 7*time.Millisecond
+	o := openstack.Options{RoundTripper: rt, Avoid: avoid, Timeout: timeout, Env: func(string) (string, bool) { return "", false }}
 	if !w.legacy() {
 		o.CloudsYAML = w.box.CloudsYAML("main")
 		return openstack.New("main", provision.OpenStack{Entry: "main"}, region, o)

@@ -78,6 +78,7 @@ func told(t *testing.T, seed uint64) report { return run(t, seed, "", true) }
 
 func run(t *testing.T, seed uint64, without safeguard, telling bool) (r report) {
 	t.Helper()
+	issue(t)
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // goroutines fall in one order only on one processor
 	cryptotest.SetGlobalRandom(t, seed)
 	synctest.Test(t, func(*testing.T) {
@@ -117,20 +118,14 @@ func TestFound(t *testing.T) {
 	}
 }
 
-// TestRepeats: the same seed gives the same story, to the last line. The scheduler of a machine under load may
-// put one goroutine aside for another, so that a story may need a second telling.
+// TestRepeats: the same seed gives the same story, to the last line. In those beside the first ones several steps wait for one rate limit, for
+// one list, or for one login that hangs, and go on at once; in 3399 one step dials twice.
 func TestRepeats(t *testing.T) {
 	if raced {
 		t.Skip("the race detector shuffles")
 	}
-	for seed := range uint64(20) {
-		first := told(t, seed).trace
-		same := false
-		for try := 0; try < 5 && !same; try++ {
-			again := told(t, seed).trace
-			same, first = slices.Equal(first, again), again
-		}
-		if !same {
+	for _, seed := range []uint64{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 64, 273, 425, 514, 3399, 70000410, 70000795, 70000903, 70000917, 70001108, 70001259} {
+		if first, again := told(t, seed).trace, told(t, seed).trace; !slices.Equal(first, again) {
 			t.Errorf("seed %d does not repeat", seed)
 		}
 	}

@@ -51,6 +51,7 @@ type world struct {
 
 	mu       sync.Mutex
 	counts   map[string]int
+	now      *instant      // at which something came
 	faults   int           // that may still happen
 	rate     int           // per thousand requests
 	lag      time.Duration // of lists that miss a new server, at most
