@@ -157,6 +157,9 @@ func (w *world) arrive(p *process, req *http.Request, body []byte, c class, afte
 
 // deliver performs the request on the cloud, and looks what it did.
 func (w *world) deliver(p *process, req *http.Request, body []byte, c class) (*http.Response, error) {
+	if w.flex() && strings.HasPrefix(req.URL.Path, "/"+home+"/") {
+		w.wrong("the identity service of the region that is left was asked")
+	}
 	out := req.Clone(req.Context())
 	out.Body = io.NopCloser(bytes.NewReader(body))
 	if c.write {

@@ -24,11 +24,15 @@ import (
 // handlers wires one process as cmd does, with nothing of any process before it.
 func (p *process) handlers(id provision.RunID) (map[provision.Kind]engine.Handler, func(), error) {
 	w := p.w
-	cloud, err := w.connect(p, "IAD")
+	cloud, err := w.connect(w.options(p, home))
 	if err != nil {
 		return nil, nil, err
 	}
-	zones := dns.Zones{"public": w.public(cloud)}
+	names, err := w.connectZones(p, cloud)
+	if err != nil {
+		return nil, nil, err
+	}
+	zones := dns.Zones{"public": w.public(names)}
 	keeper := &deliver.Keeper{Fetch: func(context.Context, string, string) (secrets.Got, error) {
 		c, _, err := edge()
 		return secrets.Got{Tried: secrets.Tried{Certificate: c}}, err
@@ -66,7 +70,7 @@ func (p *process) handlers(id provision.RunID) (map[provision.Kind]engine.Handle
 	for kind, h := range m {
 		m[kind] = &apart{Handler: h, seen: map[provision.StepID]look{}}
 	}
-	return m, func() { cloud.Close(); keeper.Forget() }, nil
+	return m, func() { cloud.Close(); names.Close(); keeper.Forget() }, nil
 }
 
 const publicKey = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl failover"

@@ -23,6 +23,7 @@ import (
 
 const (
 	service = "dripstat"
+	home    = "IAD"
 	region  = "ORD"
 	zone    = "dripstat.test"
 )
@@ -72,12 +73,14 @@ type tally struct {
 	// Of a shared store: processes that met its absence, journals that were merged, that forked, and changes of the
 	// machine at work.
 	Away, Merged, Forked, Moved int
+	Flex                        int // seeds at OpenStack Flex
 }
 
 func (a *tally) add(b tally) {
 	a.Requests, a.Faults, a.Crashes, a.Resumes = a.Requests+b.Requests, a.Faults+b.Faults, a.Crashes+b.Crashes, a.Resumes+b.Resumes
 	a.Abandons, a.Takeovers, a.Done, a.Failed = a.Abandons+b.Abandons, a.Takeovers+b.Takeovers, a.Done+b.Done, a.Failed+b.Failed
 	a.Backs, a.Away, a.Merged, a.Forked, a.Moved = a.Backs+b.Backs, a.Away+b.Away, a.Merged+b.Merged, a.Forked+b.Forked, a.Moved+b.Moved
+	a.Flex += b.Flex
 }
 
 func newWorld(ctx context.Context, seed uint64, without safeguard, telling bool) (*world, error) {
@@ -93,7 +96,7 @@ func newWorld(ctx context.Context, seed uint64, without safeguard, telling bool)
 	var err error
 	boot, lag, life := span(w.rng, 2*time.Second, 12*time.Second), span(w.rng, 100*time.Millisecond, 4*time.Second), pick(w.rng, time.Hour, time.Hour, 45*time.Second, 20*time.Second)
 	faults, rax := w.rackspaceTrouble(append(w.trouble(), w.balancerTrouble()...))
-	w.box, err = sandbox.Start(ctx, sandbox.Options{InMemory: true, Rackspace: rax, Zones: []sandbox.Zone{{Name: zone + ".", Records: records}},
+	w.box, err = sandbox.Start(ctx, sandbox.Options{InMemory: true, Regions: []string{home, region}, Rackspace: rax, Flex: w.flex(), Zones: []sandbox.Zone{{Name: zone + ".", Records: records}},
 		Boot: boot, DNSDelay: lag, TokenTTL: life, Faults: faults})
 	if err != nil {
 		return nil, err
@@ -131,7 +134,7 @@ func (w *world) declare() []sandbox.Record {
 	if r.IntN(2) == 0 {
 		s.Open = []provision.OpenRule{{Protocol: "tcp", Port: 443, PortMax: 443, From: "any"}, {Protocol: "tcp", Port: 22, PortMax: 22, From: "192.0.2.1/32"}}
 	}
-	plan := provision.Plan{Service: service, Home: "IAD", Regions: []string{region},
+	plan := provision.Plan{Service: service, Home: home, Regions: []string{region},
 		Clouds: []provision.Cloud{{Name: "main", OpenStack: &provision.OpenStack{Entry: "main"}}}}
 	if w.crypto || r.IntN(3) == 0 {
 		s.Certificate = "edge"
@@ -160,6 +163,7 @@ func (w *world) declare() []sandbox.Record {
 	w.plan = plan
 	w.balance()
 	w.toRackspace()
+	w.toFlex()
 	for i := range before {
 		before[i].TTL = w.old[before[i].Name].TTL
 	}
@@ -177,7 +181,7 @@ func (w *world) inventory(ctx context.Context) (provision.Inventory, error) {
 	if !w.crypto {
 		return ids, nil
 	}
-	c, err := w.connect(w.box.RoundTripper())
+	c, err := w.connect(w.options(w.box.RoundTripper()))
 	if err != nil {
 		return ids, err
 	}
@@ -197,7 +201,7 @@ func (w *world) survey(ctx context.Context) error {
 		return fmt.Errorf("the sandbox offers too little: %+v", inv.Unread)
 	}
 	sf := provision.ServerFacts{Image: inv.Images["web"][0], UserData: []byte("#cloud-config\n"), Hedge: w.plan.Servers[0].Hedge}
-	network := "public"
+	network := w.external()
 	if w.plan.Servers[0].FloatingIP != "" {
 		network = "private"
 	}
@@ -205,7 +209,7 @@ func (w *world) survey(ctx context.Context) error {
 		if n.Name == network {
 			sf.Networks = []provision.Network{n}
 		}
-		if n.Name == "public" && network == "private" {
+		if n.Name == w.external() && network == "private" {
 			sf.Floating = &n
 		}
 	}
