@@ -160,6 +160,9 @@ func (w *world) deliver(p *process, req *http.Request, body []byte, c class) (*h
 	if w.flex() && strings.HasPrefix(req.URL.Path, "/"+home+"/") {
 		w.wrong("the identity service of the region that is left was asked")
 	}
+	if c.write && p.purpose == "deliver" && !delivers(c.kind) {
+		w.wrong("%s was sent, and only a certificate was to be delivered", c.what)
+	}
 	out := req.Clone(req.Context())
 	out.Body = io.NopCloser(bytes.NewReader(body))
 	if c.write {

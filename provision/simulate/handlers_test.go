@@ -22,7 +22,7 @@ import (
 )
 
 // handlers wires one process as cmd does, with nothing of any process before it.
-func (p *process) handlers(id provision.RunID) (map[provision.Kind]engine.Handler, func(), error) {
+func (p *process) handlers(g provision.Graph) (map[provision.Kind]engine.Handler, func(), error) {
 	w := p.w
 	cloud, err := w.connect(w.options(p, home))
 	if err != nil {
@@ -33,10 +33,11 @@ func (p *process) handlers(id provision.RunID) (map[provision.Kind]engine.Handle
 		return nil, nil, err
 	}
 	zones := dns.Zones{"public": w.public(names)}
-	keeper := &deliver.Keeper{Fetch: func(context.Context, string, string) (secrets.Got, error) {
-		c, _, err := edge()
+	fetch := func(_ context.Context, _, fingerprint string) (secrets.Got, error) {
+		c, err := edge(generation(fingerprint))
 		return secrets.Got{Tried: secrets.Tried{Certificate: c}}, err
-	}}
+	}
+	keeper := &deliver.Keeper{Fetch: fetch}
 	m := map[provision.Kind]engine.Handler{
 		steps.SlotsChoose: engine.Choose{},
 		steps.DNSLower:    dns.Lower(zones),
@@ -50,22 +51,30 @@ func (p *process) handlers(id provision.RunID) (map[provision.Kind]engine.Handle
 		prove := &verify.Prove{Dial: p.dial}
 		m[steps.LoginCreate] = deliver.LoginCreate{Keeper: keeper}
 		m[steps.CertificateFetch] = deliver.CertificateFetch{Keeper: keeper}
-		m[steps.CertificateDeliver] = &deliver.Deliver{Keeper: keeper, Dial: p.dial}
+		m[steps.CertificateDeliver] = &gave{p, &deliver.Deliver{Keeper: keeper, Dial: p.dial}}
+		m[steps.LoginRecall] = deliver.LoginRecall{Keeper: keeper, Former: func(ctx context.Context, name, fingerprint, _ string) (secrets.Got, error) {
+			return fetch(ctx, name, fingerprint)
+		}}
+		m[steps.LoginReplace] = &deliver.LoginReplace{Keeper: keeper, Dial: p.dial}
 		m[steps.ServiceProve] = &watched{p, prove}
 		m[steps.MemberProve] = &verify.Prove{Dial: p.dial, Plain: true}
 		m[steps.ServiceConfirm] = &verify.Confirm{Prove: verify.Prove{Dial: p.dial}, Lookup: p.ask}
 	} else {
-		m[steps.LoginCreate] = &once{p: p, name: "login", out: provision.Values{"public_key": publicKey}}
+		login, _ := g.Step("login")
+		of := generation(provision.Values{"f": login.With["fingerprint"].Is}.Text("f"))
+		m[steps.LoginCreate] = &once{p: p, name: "login", out: provision.Values{"public_key": publicKeys[of]}}
+		m[steps.LoginRecall] = &once{p: p, name: "recall", echo: "public_key"}
+		m[steps.LoginReplace] = &once{p: p, name: "replace", echo: "public_key", flaky: true}
 		m[steps.CertificateFetch] = &once{p: p, name: "fetch", echo: "fingerprint"}
-		m[steps.CertificateDeliver] = &once{p: p, name: "deliver", echo: "fingerprint", flaky: true}
+		m[steps.CertificateDeliver] = &gave{p, &once{p: p, name: "deliver", echo: "fingerprint", flaky: true}}
 		m[steps.ServiceProve] = &watched{p, &proof{p: p}}
 		m[steps.ServiceConfirm] = &proof{p: p}
 		m[steps.MemberProve] = &proof{p: p}
 	}
-	for kind, h := range openstack.Handlers(openstack.Clouds{"main": cloud}, inMemory) {
+	for kind, h := range openstack.Handlers(openstack.Clouds{"main": cloud}, inMemory(g)) {
 		m[kind] = h
 	}
-	p.rackspaceHandlers(cloud, m, keeper)
+	p.rackspaceHandlers(cloud, m, keeper, g)
 	w.without.handlers(m)
 	for kind, h := range m {
 		m[kind] = &apart{Handler: h, seen: map[provision.StepID]look{}}
@@ -173,6 +182,9 @@ func (h *proof) Check(_ context.Context, _ provision.Step, in provision.Values) 
 		if isHome(a) && h.p.w.homeAnswers() {
 			continue
 		}
+		if f := in.Text("fingerprint"); h.p.purpose == "deliver" && !h.p.w.serves(snap, a, f) {
+			return provision.Status{State: provision.Working, Seen: a + " presents another certificate", Again: time.Second}, nil
+		}
 		if h.p.w.balancerAnswers(snap, a) {
 			continue
 		}
@@ -208,6 +220,9 @@ func (h *watched) Check(ctx context.Context, s provision.Step, in provision.Valu
 			h.p.proven[a] = time.Now()
 		}
 		h.p.mu.Unlock()
+		if h.p.purpose == "deliver" {
+			h.p.w.sees(in)
+		}
 	}
 	return st, err
 }

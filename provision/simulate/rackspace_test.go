@@ -169,11 +169,11 @@ func (w *world) public(cloud *openstack.Cloud) dns.Zone {
 }
 
 // rackspaceHandlers adds its load balancers, the throwaway host key and what replaces it.
-func (p *process) rackspaceHandlers(cloud *openstack.Cloud, m map[provision.Kind]engine.Handler, keeper *deliver.Keeper) {
+func (p *process) rackspaceHandlers(cloud *openstack.Cloud, m map[provision.Kind]engine.Handler, keeper *deliver.Keeper, g provision.Graph) {
 	if !p.w.legacy() {
 		return
 	}
-	for kind, h := range balancer.Handlers(balancer.Regions{"main": balancer.New(cloud.CloudLoadBalancers)}, inMemory) {
+	for kind, h := range balancer.Handlers(balancer.Regions{"main": balancer.New(cloud.CloudLoadBalancers)}, inMemory(g)) {
 		m[kind] = h
 	}
 	if p.w.crypto {

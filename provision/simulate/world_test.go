@@ -46,6 +46,7 @@ type world struct {
 	graph   provision.Graph
 	old     map[string]provision.RRset // by record
 	crypto  bool                       // real SSH and TLS
+	renewal renewal
 	began   time.Time
 	read    []byte // of the run's journal, by leads
 	past    []provision.Event
@@ -74,18 +75,20 @@ type tally struct {
 	// machine at work.
 	Away, Merged, Forked, Moved int
 	Flex                        int // seeds at OpenStack Flex
+	Renewals, Renewed, GivenUp  int // deliveries of a renewed certificate that were begun, done, and given up half way
 }
 
 func (a *tally) add(b tally) {
 	a.Requests, a.Faults, a.Crashes, a.Resumes = a.Requests+b.Requests, a.Faults+b.Faults, a.Crashes+b.Crashes, a.Resumes+b.Resumes
 	a.Abandons, a.Takeovers, a.Done, a.Failed = a.Abandons+b.Abandons, a.Takeovers+b.Takeovers, a.Done+b.Done, a.Failed+b.Failed
 	a.Backs, a.Away, a.Merged, a.Forked, a.Moved = a.Backs+b.Backs, a.Away+b.Away, a.Merged+b.Merged, a.Forked+b.Forked, a.Moved+b.Moved
-	a.Flex += b.Flex
+	a.Flex, a.Renewals, a.Renewed, a.GivenUp = a.Flex+b.Flex, a.Renewals+b.Renewals, a.Renewed+b.Renewed, a.GivenUp+b.GivenUp
 }
 
 func newWorld(ctx context.Context, seed uint64, without safeguard, telling bool) (*world, error) {
 	w := &world{seed: seed, without: without, telling: telling, rng: rand.New(rand.NewPCG(seed, 1)), counts: map[string]int{}, born: map[string]time.Time{},
 		old: map[string]provision.RRset{}, away: map[string]time.Time{}, began: time.Now(), run: runID(seed, 0)}
+	w.renewal.given, w.renewal.shown = map[string]string{}, map[string]string{}
 	w.store, w.hosts = &memory{w: w, values: map[string][]byte{}}, map[string]*memory{}
 	w.share()
 	w.crypto = seed%20 == 19
@@ -230,12 +233,12 @@ func (w *world) survey(ctx context.Context) error {
 	}
 	w.balancerFacts(inv)
 	if len(w.plan.Certificates) > 0 {
-		cert, ca, err := edge()
+		cert, err := edge(original)
 		if err != nil {
 			return err
 		}
 		w.facts.Certificates["edge"] = provision.CertificateFacts{Fingerprint: cert.Fingerprint(), NotAfter: cert.Leaf.NotAfter, Source: "memory"}
-		w.plan.Certificates[0].CA = ca
+		w.plan.Certificates[0].CA = keys.ca
 	}
 	return nil
 }
