@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/dripstat/failover/provision"
+	"github.com/dripstat/failover/provision/store"
 )
 
 // What a journal said when a run was chosen may be history by the time that the lease is held: somebody
@@ -30,7 +31,8 @@ func (e *AbandonedError) Error() string {
 	return fmt.Sprintf("run %s is being undone by run %s, or was", e.Run.Short(), e.By.Short())
 }
 
-// Resume gives the events of a run to one who holds the lease and will go on with it, or an *AbandonedError.
+// Resume gives the events of a run to one who holds the lease and will go on with it, or an *AbandonedError. A delivery ends with the run that
+// it is of: its certificate would come to a key manager that nobody clears any more.
 func Resume(ctx context.Context, s Store, service string, run provision.RunID) ([]provision.Event, error) {
 	events, err := Read(ctx, s, service, run)
 	if err != nil {
@@ -39,6 +41,11 @@ func Resume(ctx context.Context, s Store, service string, run provision.RunID) (
 	for _, e := range events {
 		if e.Type == provision.RunAbandoned {
 			return nil, &AbandonedError{Run: run, By: provision.RunID(e.Message)}
+		}
+	}
+	if len(events) > 0 && events[0].Graph != nil && events[0].Graph.Purpose == "deliver" {
+		if _, err := Resume(ctx, s, service, events[0].Graph.Of); err != nil && !errors.Is(err, store.ErrNotFound) {
+			return nil, err
 		}
 	}
 	return events, nil

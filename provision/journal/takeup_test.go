@@ -30,6 +30,15 @@ func TestTakeUp(t *testing.T) {
 	if _, err := Resume(ctx, m, "dripstat", "01RUN"); !errors.As(err, &undone) || undone.By != "01UNDO" {
 		t.Errorf("an abandoned run goes on: %v", err)
 	}
+	for run, over := range map[provision.RunID]bool{"01RUN": true, "01LOST": false} { // a delivery ends with the run that it is of
+		g := &provision.Graph{Purpose: "deliver", Of: run}
+		if _, err := Open(m, "dripstat", "01D"+run, 0).Append(ctx, provision.Event{V: 1, Type: provision.RunStarted, Graph: g}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Resume(ctx, m, "dripstat", "01D"+run); errors.As(err, &undone) != over {
+			t.Errorf("a delivery of run %s: %v", run, err)
+		}
+	}
 	if err := Abandon(ctx, m, "dripstat", "01RUN", "01AGAIN", 3); err != nil {
 		t.Errorf("an undoing that died cannot be begun anew: %v", err)
 	}

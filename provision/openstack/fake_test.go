@@ -335,3 +335,29 @@ func TestPick(t *testing.T) {
 		t.Error("found none")
 	}
 }
+
+// TestCancelledBetweenReads: a read that is given up while it waits to be repeated gives an error and no answer. net/http writes a line to
+// stderr where it gets both, in the middle of what a person reads.
+func TestCancelledBetweenReads(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	asked := 0
+	tr, err := newTransport(settings{}, Options{RoundTripper: roundTrip(func(r *http.Request) (*http.Response, error) {
+		asked++
+		time.AfterFunc(10*time.Millisecond, cancel)
+		return &http.Response{StatusCode: 503, Header: http.Header{}, Body: http.NoBody, Request: r}, nil
+	})})
+	if err != nil {
+		t.Fatal(err)
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://nova.test/servers", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := tr.RoundTrip(req)
+	if resp != nil {
+		resp.Body.Close()
+	}
+	if resp != nil || !errors.Is(err, context.Canceled) || asked != 1 {
+		t.Errorf("%v, %v after %d requests", resp, err, asked)
+	}
+}

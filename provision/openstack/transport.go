@@ -202,7 +202,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 			back = 100 * time.Millisecond
 		}
 		if err := sleep(ctx, back/2+t.spread(back/2)); err != nil {
-			return resp, err
+			return nil, err // with an answer beside it net/http would complain on stderr
 		}
 	}
 }

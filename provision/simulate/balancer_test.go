@@ -16,12 +16,7 @@ func (w *world) balanced() bool { return len(w.plan.Balancers) > 0 }
 // balance puts the servers of some plans behind a load balancer.
 func (w *world) balance() {
 	d := w.dice("balancer")
-	for _, f := range found {
-		if f.seed == w.seed && !strings.HasPrefix(f.what, rackspaceToo) {
-			return
-		}
-	}
-	if d.IntN(6) > 0 {
+	if w.foundBefore(rackspaceToo, flexToo) || d.IntN(6) > 0 {
 		return
 	}
 	s := &w.plan.Servers[0]
@@ -89,7 +84,7 @@ func (w *world) balancerFacts(inv provision.Inventory) {
 	for _, b := range w.plan.Balancers {
 		f := provision.BalancerFacts{Network: w.facts.Servers["web"].Networks[0]}
 		for _, n := range inv.Networks {
-			if b.FloatingIP != "" && n.Name == "public" {
+			if b.FloatingIP != "" && n.Name == w.external() {
 				f.Floating = &n
 			}
 		}

@@ -53,7 +53,7 @@ func (w *world) checkRecord(p *process, snap sandbox.Snapshot, name string, old 
 		if slices.Equal(values, slices.Sorted(slices.Values(old.Values))) {
 			continue
 		}
-		if w.legacy() {
+		if w.keepsRecords() {
 			w.checkMixed(snap, where, name, old, values)
 			continue
 		}

@@ -5,11 +5,13 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -29,6 +31,7 @@ func (p *process) RoundTrip(req *http.Request) (*http.Response, error) {
 		body, _ = io.ReadAll(req.Body)
 		req.Body.Close()
 	}
+	p.w.queue(fmt.Sprintf("%v %v %s %s %s", p, ctx.Value(asker{}), req.Method, req.URL, body))
 	c := classify(req, body)
 	r := p.w.dice(c.what)
 	p.w.mu.Lock()
@@ -81,6 +84,37 @@ func (p *process) RoundTrip(req *http.Request) (*http.Response, error) {
 	return p.answer(ctx, req, resp, r, fault, c)
 }
 
+// asker is the key of the step that a request is sent for.
+type asker struct{}
+
+// instant is whatever happens at one moment.
+type instant struct {
+	at     time.Time
+	what   []string
+	sorted bool
+}
+
+// queue lets those who come in the same instant go on one after another, a nanosecond apart, in the order of what they are
+// about: several wait for one rate limit to end, and timers that end together end in random order.
+func (w *world) queue(what string) {
+	w.mu.Lock()
+	if now := time.Now(); w.now == nil || !w.now.at.Equal(now) {
+		w.now = &instant{at: now}
+	}
+	here := w.now
+	here.what = append(here.what, what)
+	w.mu.Unlock()
+	time.Sleep(time.Nanosecond) // all have come
+	w.mu.Lock()
+	if !here.sorted {
+		slices.Sort(here.what)
+		here.sorted = true
+	}
+	before, _ := slices.BinarySearch(here.what, what)
+	w.mu.Unlock()
+	time.Sleep(time.Duration(before))
+}
+
 // answer is what comes back of a request that was performed.
 func (p *process) answer(ctx context.Context, req *http.Request, resp *http.Response, r *rand.Rand, fault string, c class) (*http.Response, error) {
 	switch fault {
@@ -123,6 +157,12 @@ func (w *world) arrive(p *process, req *http.Request, body []byte, c class, afte
 
 // deliver performs the request on the cloud, and looks what it did.
 func (w *world) deliver(p *process, req *http.Request, body []byte, c class) (*http.Response, error) {
+	if w.flex() && strings.HasPrefix(req.URL.Path, "/"+home+"/") {
+		w.wrong("the identity service of the region that is left was asked")
+	}
+	if c.write && p.purpose == "deliver" && !delivers(c.kind) {
+		w.wrong("%s was sent, and only a certificate was to be delivered", c.what)
+	}
 	out := req.Clone(req.Context())
 	out.Body = io.NopCloser(bytes.NewReader(body))
 	if c.write {

@@ -2,6 +2,7 @@ package simulate
 
 import (
 	"context"
+	"fmt"
 	"hash/fnv"
 	"net"
 	"slices"
@@ -21,17 +22,22 @@ import (
 )
 
 // handlers wires one process as cmd does, with nothing of any process before it.
-func (p *process) handlers(id provision.RunID) (map[provision.Kind]engine.Handler, func(), error) {
+func (p *process) handlers(g provision.Graph) (map[provision.Kind]engine.Handler, func(), error) {
 	w := p.w
-	cloud, err := w.connect(p, "IAD")
+	cloud, err := w.connect(w.options(p, home))
 	if err != nil {
 		return nil, nil, err
 	}
-	zones := dns.Zones{"public": w.public(cloud)}
-	keeper := &deliver.Keeper{Fetch: func(context.Context, string, string) (secrets.Got, error) {
-		c, _, err := edge()
+	names, err := w.connectZones(p, cloud)
+	if err != nil {
+		return nil, nil, err
+	}
+	zones := dns.Zones{"public": w.public(names)}
+	fetch := func(_ context.Context, _, fingerprint string) (secrets.Got, error) {
+		c, err := edge(generation(fingerprint))
 		return secrets.Got{Tried: secrets.Tried{Certificate: c}}, err
-	}}
+	}
+	keeper := &deliver.Keeper{Fetch: fetch}
 	m := map[provision.Kind]engine.Handler{
 		steps.SlotsChoose: engine.Choose{},
 		steps.DNSLower:    dns.Lower(zones),
@@ -45,27 +51,35 @@ func (p *process) handlers(id provision.RunID) (map[provision.Kind]engine.Handle
 		prove := &verify.Prove{Dial: p.dial}
 		m[steps.LoginCreate] = deliver.LoginCreate{Keeper: keeper}
 		m[steps.CertificateFetch] = deliver.CertificateFetch{Keeper: keeper}
-		m[steps.CertificateDeliver] = &deliver.Deliver{Keeper: keeper, Dial: p.dial}
+		m[steps.CertificateDeliver] = &gave{p, &deliver.Deliver{Keeper: keeper, Dial: p.dial}}
+		m[steps.LoginRecall] = deliver.LoginRecall{Keeper: keeper, Former: func(ctx context.Context, name, fingerprint, _ string) (secrets.Got, error) {
+			return fetch(ctx, name, fingerprint)
+		}}
+		m[steps.LoginReplace] = &deliver.LoginReplace{Keeper: keeper, Dial: p.dial}
 		m[steps.ServiceProve] = &watched{p, prove}
 		m[steps.MemberProve] = &verify.Prove{Dial: p.dial, Plain: true}
 		m[steps.ServiceConfirm] = &verify.Confirm{Prove: verify.Prove{Dial: p.dial}, Lookup: p.ask}
 	} else {
-		m[steps.LoginCreate] = &once{p: p, name: "login", out: provision.Values{"public_key": publicKey}}
+		login, _ := g.Step("login")
+		of := generation(provision.Values{"f": login.With["fingerprint"].Is}.Text("f"))
+		m[steps.LoginCreate] = &once{p: p, name: "login", out: provision.Values{"public_key": publicKeys[of]}}
+		m[steps.LoginRecall] = &once{p: p, name: "recall", echo: "public_key"}
+		m[steps.LoginReplace] = &once{p: p, name: "replace", echo: "public_key", flaky: true}
 		m[steps.CertificateFetch] = &once{p: p, name: "fetch", echo: "fingerprint"}
-		m[steps.CertificateDeliver] = &once{p: p, name: "deliver", echo: "fingerprint", flaky: true}
+		m[steps.CertificateDeliver] = &gave{p, &once{p: p, name: "deliver", echo: "fingerprint", flaky: true}}
 		m[steps.ServiceProve] = &watched{p, &proof{p: p}}
 		m[steps.ServiceConfirm] = &proof{p: p}
 		m[steps.MemberProve] = &proof{p: p}
 	}
-	for kind, h := range openstack.Handlers(openstack.Clouds{"main": cloud}, inMemory) {
+	for kind, h := range openstack.Handlers(openstack.Clouds{"main": cloud}, inMemory(g)) {
 		m[kind] = h
 	}
-	p.rackspaceHandlers(cloud, m, keeper)
+	p.rackspaceHandlers(cloud, m, keeper, g)
 	w.without.handlers(m)
 	for kind, h := range m {
 		m[kind] = &apart{Handler: h, seen: map[provision.StepID]look{}}
 	}
-	return m, func() { cloud.Close(); keeper.Forget() }, nil
+	return m, func() { cloud.Close(); names.Close(); keeper.Forget() }, nil
 }
 
 const publicKey = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl failover"
@@ -74,6 +88,7 @@ func (p *process) dial(ctx context.Context, network, addr string) (net.Conn, err
 	if p.gone() {
 		return nil, errGone
 	}
+	p.w.queue(fmt.Sprintf("%v %v dial %s", p, ctx.Value(asker{}), addr))
 	if r := p.w.dice("dial"); p.w.strikes(r) {
 		return nil, reset()
 	}
@@ -167,6 +182,9 @@ func (h *proof) Check(_ context.Context, _ provision.Step, in provision.Values) 
 		if isHome(a) && h.p.w.homeAnswers() {
 			continue
 		}
+		if f := in.Text("fingerprint"); h.p.purpose == "deliver" && !h.p.w.serves(snap, a, f) {
+			return provision.Status{State: provision.Working, Seen: a + " presents another certificate", Again: time.Second}, nil
+		}
 		if h.p.w.balancerAnswers(snap, a) {
 			continue
 		}
@@ -202,6 +220,9 @@ func (h *watched) Check(ctx context.Context, s provision.Step, in provision.Valu
 			h.p.proven[a] = time.Now()
 		}
 		h.p.mu.Unlock()
+		if h.p.purpose == "deliver" {
+			h.p.w.sees(in)
+		}
 	}
 	return st, err
 }
@@ -249,40 +270,16 @@ func (a *apart) again(id provision.StepID, st provision.Status) time.Duration {
 }
 
 func (a *apart) Check(ctx context.Context, s provision.Step, in provision.Values) (provision.Status, error) {
-	st, err := a.Handler.Check(ctx, s, in)
-	st.Again = a.again(s.ID, st)
 	h := fnv.New32a()
 	_, _ = h.Write([]byte(s.ID))
-	st.Again += time.Duration(h.Sum32()%9973) * time.Microsecond
+	own := time.Duration(h.Sum32() % 9973)
+	time.Sleep(own) // several begin at once, and what is bounded by the same minute ends at once
+	st, err := a.Handler.Check(context.WithValue(ctx, asker{}, s.ID), s, in)
+	st.Again = a.again(s.ID, st) + own*time.Microsecond
+	time.Sleep(own) // one list answers several at once
 	return st, err
 }
 
-var keys struct {
-	sync.Mutex
-	ca         []byte
-	chain, key []byte
-}
-
-// inMemory is the certificate of whatever ends TLS for the servers.
-func inMemory(string) *secrets.Certificate {
-	c, _, _ := edge()
-	return c
-}
-
-// edge gives a copy of the one certificate of all seeds. It is made inside a bubble, whose clock it is valid by.
-func edge() (*secrets.Certificate, string, error) {
-	keys.Lock()
-	defer keys.Unlock()
-	if keys.ca == nil {
-		ca, err := sandbox.NewCA()
-		if err != nil {
-			return nil, "", err
-		}
-		if keys.chain, keys.key, err = ca.IssueRSA("www." + zone); err != nil { // Rackspace's load balancers take no others
-			return nil, "", err
-		}
-		keys.ca = ca.PEM()
-	}
-	c, err := secrets.ParseCertificate(slices.Clone(keys.chain), slices.Clone(keys.key))
-	return c, string(keys.ca), err
+func (a *apart) Do(ctx context.Context, s provision.Step, in provision.Values) error {
+	return a.Handler.Do(context.WithValue(ctx, asker{}, s.ID), s, in)
 }

@@ -41,7 +41,7 @@ func (w *world) dialHome() (net.Conn, error) {
 	if !w.homeAnswers() {
 		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
 	}
-	cert, _, err := edge()
+	cert, err := edge(original)
 	if err != nil {
 		return nil, err
 	}

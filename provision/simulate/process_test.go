@@ -132,13 +132,17 @@ func (p *process) perform(g provision.Graph, id provision.RunID, resume bool) (p
 		if ended(past) == provision.OutcomeDone {
 			return provision.OutcomeDone, nil
 		}
+	case g.Purpose == "deliver": // the run that it is of stays as it is
+		if _, err := journal.Resume(p.ctx, p.runs, service, g.Of); err != nil {
+			return provision.OutcomeStopped, err
+		}
 	case g.Of != "":
 		if err := journal.Abandon(p.ctx, p.runs, service, g.Of, id, p.known); err != nil {
 			return provision.OutcomeStopped, err
 		}
 	}
 	p.purpose = g.Purpose
-	handlers, done, err := p.handlers(id)
+	handlers, done, err := p.handlers(g)
 	if err != nil {
 		return provision.OutcomeStopped, err
 	}
@@ -198,9 +202,9 @@ func (p *process) mayLack(err error) bool {
 // bound is the longest, in virtual time, that one process may be at it.
 const bound = 40 * time.Minute
 
-// turn turns the run around, by what its journal says.
-func (p *process) turn(id provision.RunID, around func(past []provision.Event) provision.Graph) (provision.Outcome, error) {
-	past, err := journal.Read(p.ctx, p.runs, service, p.w.run)
+// turn turns a run around, by what its journal says.
+func (p *process) turn(of, id provision.RunID, around func(past []provision.Event) provision.Graph) (provision.Outcome, error) {
+	past, err := journal.Read(p.ctx, p.runs, service, of)
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return provision.OutcomeStopped, err
 	}

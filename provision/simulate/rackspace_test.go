@@ -4,9 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"maps"
+	"math/rand/v2"
 	"net/http"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/dripstat/failover/provision"
@@ -32,12 +32,7 @@ const rackspaceToo = "at Rackspace: "
 // toRackspace takes some plans to that cloud, without what it does not have.
 func (w *world) toRackspace() {
 	d := w.dice("rackspace")
-	for _, f := range found {
-		if f.seed == w.seed && !strings.HasPrefix(f.what, rackspaceToo) {
-			return
-		}
-	}
-	if d.IntN(6) > 0 {
+	if w.foundBefore(rackspaceToo, flexToo) || d.IntN(6) > 0 {
 		return
 	}
 	w.plan.Clouds[0] = provision.Cloud{Name: "main", Rackspace: &provision.Rackspace{}}
@@ -46,8 +41,13 @@ func (w *world) toRackspace() {
 	for i := range w.plan.Balancers {
 		w.plan.Balancers[i].FloatingIP = ""
 	}
+	w.toCloudDNS(d, "main")
+}
+
+// toCloudDNS has the plan's zone kept by a cloud's Cloud DNS.
+func (w *world) toCloudDNS(d *rand.Rand, cloud string) {
 	z := &w.plan.Zones[0]
-	z.Provider = provision.DNSProvider{CloudDNS: &provision.CloudDNS{Cloud: "main"}}
+	z.Provider = provision.DNSProvider{CloudDNS: &provision.CloudDNS{Cloud: cloud}}
 	for i := range z.Records {
 		z.Records[i].TTL = clouddns.LeastTTL * time.Second
 		if old := w.old[z.FQDN(z.Records[i])]; len(old.Values) > 0 {
@@ -64,15 +64,21 @@ var (
 )
 
 func (w *world) flavors() []string {
-	if w.legacy() {
+	switch {
+	case w.legacy():
 		return rackspaceRungs
+	case w.flex():
+		return flexRungs
 	}
 	return rungs
 }
 
 func (w *world) image() string {
-	if w.legacy() {
+	switch {
+	case w.legacy():
 		return "Debian 12 (Bookworm)"
+	case w.flex():
+		return "Debian-12"
 	}
 	return "debian-12"
 }
@@ -82,20 +88,20 @@ func (w *world) networks(ids map[string]string) []provision.Network {
 	if w.legacy() {
 		return []provision.Network{{ID: "00000000-0000-0000-0000-000000000000", Name: "public"}}
 	}
-	return []provision.Network{{ID: ids["public"], Name: "public"}, {ID: ids["private"], Name: "private"}}
+	return []provision.Network{{ID: ids[w.external()], Name: w.external()}, {ID: ids["private"], Name: "private"}}
 }
 
 // rackspaceTrouble is what that cloud does wrong beside the faults of every cloud, and which of two forms it takes where its
 // documents contradict each other.
 func (w *world) rackspaceTrouble(all []sandbox.Fault) ([]sandbox.Fault, *sandbox.Rackspace) {
-	if !w.legacy() {
+	if !w.keepsRecords() {
 		return all, nil
 	}
 	d := w.dice("rackspace trouble")
 	for i, f := range all {
 		switch {
 		case f.Arg == rungs[0]:
-			all[i].Arg = rackspaceRungs[0]
+			all[i].Arg = w.flavors()[0]
 		case f.Name == "dns-pending" && f.Arg == "4m":
 			// Designate says that a set is PENDING, and can be waited for. Cloud DNS says COMPLETED before its name servers follow,
 			// within a minute or so, and an undoing watches them for a minute, and a lag of four would be missed.
@@ -107,6 +113,9 @@ func (w *world) rackspaceTrouble(all []sandbox.Fault) ([]sandbox.Fault, *sandbox
 			all = append(all, f)
 		}
 	}
+	if w.flex() {
+		return all, nil
+	}
 	r := &sandbox.Rackspace{Offset: d.IntN(2) == 0, Old: d.IntN(2) == 0, Quick: d.IntN(4) == 0}
 	if d.IntN(3) == 0 {
 		r.Managed = span(d, time.Second, 30*time.Second)
@@ -114,23 +123,37 @@ func (w *world) rackspaceTrouble(all []sandbox.Fault) ([]sandbox.Fault, *sandbox
 	return all, r
 }
 
+// options are those of every cloud of a process.
+func (w *world) options(rt http.RoundTripper, avoid ...string) openstack.Options {
+	// A login that hangs would else end in the instant in which its caller gives up, and which is told first is chance.
+	timeout := 30*time.Second - 7*time.Millisecond
+	return openstack.Options{RoundTripper: rt, Avoid: avoid, Timeout: timeout, Env: func(string) (string, bool) { return "", false }}
+}
+
 // connect gives a process its cloud, as cmd does.
-func (w *world) connect(rt http.RoundTripper, avoid ...string) (*openstack.Cloud, error) {
-	o := openstack.Options{RoundTripper: rt, Avoid: avoid, Env: func(string) (string, bool) { return "", false }}
-	if !w.legacy() {
-		o.CloudsYAML = w.box.CloudsYAML("main")
-		return openstack.New("main", provision.OpenStack{Entry: "main"}, region, o)
+func (w *world) connect(o openstack.Options) (*openstack.Cloud, error) {
+	switch {
+	case w.legacy():
+		return w.connectFirst("main", o)
+	case w.flex():
+		return w.connectFlex(o)
 	}
+	o.CloudsYAML = w.box.CloudsYAML("main")
+	return openstack.New("main", provision.OpenStack{Entry: "main"}, region, o)
+}
+
+// connectFirst is connect for Rackspace's first cloud.
+func (w *world) connectFirst(name string, o openstack.Options) (*openstack.Cloud, error) {
 	c := rackspace.Credentials{Source: "the sandbox", URLs: []string{w.box.RackspaceURL()}, Username: w.box.Username(), APIKey: secrets.NewValue([]byte(w.box.APIKey()))}
 	o.Legacy = true
 	o.Identity = &openstack.Identity{Name: "the identity service", Version: "v2.0", Source: c.Source, Check: "username and api_key", URLs: c.URLs, Login: c.Login, Catalog: c.Catalog}
-	return openstack.New("main", provision.OpenStack{}, region, o)
+	return openstack.New(name, provision.OpenStack{}, region, o)
 }
 
 // public is the plan's zone in that cloud.
 func (w *world) public(cloud *openstack.Cloud) dns.Zone {
 	return dns.Late(func(ctx context.Context) (dns.Zone, error) {
-		if w.legacy() {
+		if w.keepsRecords() {
 			sc, err := cloud.CloudDNS(ctx)
 			if err != nil {
 				return nil, err
@@ -146,11 +169,11 @@ func (w *world) public(cloud *openstack.Cloud) dns.Zone {
 }
 
 // rackspaceHandlers adds its load balancers, the throwaway host key and what replaces it.
-func (p *process) rackspaceHandlers(cloud *openstack.Cloud, m map[provision.Kind]engine.Handler, keeper *deliver.Keeper) {
+func (p *process) rackspaceHandlers(cloud *openstack.Cloud, m map[provision.Kind]engine.Handler, keeper *deliver.Keeper, g provision.Graph) {
 	if !p.w.legacy() {
 		return
 	}
-	for kind, h := range balancer.Handlers(balancer.Regions{"main": balancer.New(cloud.CloudLoadBalancers)}, inMemory) {
+	for kind, h := range balancer.Handlers(balancer.Regions{"main": balancer.New(cloud.CloudLoadBalancers)}, inMemory(g)) {
 		m[kind] = h
 	}
 	if p.w.crypto {

@@ -25,6 +25,7 @@ const (
 	drains   safeguard = "the wait for caches before anything is removed"
 	teams    safeguard = "the lease in the shared store"
 	merges   safeguard = "the merging of what a machine could not share"
+	firsts   safeguard = "the proof of the first server before others are delivered to"
 )
 
 // TestSafeguards takes each safeguard away: within so many seeds it has to be missed.
@@ -42,6 +43,7 @@ func TestSafeguards(t *testing.T) {
 		{drains, "caches may hold"},
 		{teams, "without the lease"},
 		{merges, "shared store lacks"},
+		{firsts, "before the first one was proven"},
 	} {
 		t.Run(string(tt.without), func(t *testing.T) {
 			for seed := range uint64(missedWithin) {
@@ -144,6 +146,16 @@ func (s safeguard) back(g provision.Graph) provision.Graph {
 		})
 	}
 	return g
+}
+
+// redeliver lets all servers of a block have a renewed certificate at once.
+func (s safeguard) redeliver(g provision.Graph) provision.Graph {
+	if s != firsts {
+		return g
+	}
+	return without(g, func(of, needed provision.Step) bool {
+		return of.Kind == steps.CertificateDeliver && (needed.Kind == steps.ServiceProve || needed.Kind == steps.LoginReplace)
+	})
 }
 
 // without gives the graph with some needs left out.

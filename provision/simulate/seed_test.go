@@ -55,6 +55,7 @@ var found = []struct {
 	{50358218, "what a process at work added after another had merged for it was not found by the next, as its mark was gone"},
 	{50761992, rackspaceToo + "a process that went on chose those that it had proven first, and removed one that served"},
 	{9001840, rackspaceToo + "half of a set that was to go was left, and looked like somebody else's"},
+	{72002056, flexToo + "a delivery that was given up was resumed after its run was undone, and left a private key in the key manager"},
 	{105233, "a process that had lost its lease joined its line to one that its successor had torn"},
 	{1, "going back, servers were removed a TTL after the record was restored, not after the name servers agreed"},
 	{33, "a name that nothing proves went home while home did not answer"},
@@ -78,6 +79,7 @@ func told(t *testing.T, seed uint64) report { return run(t, seed, "", true) }
 
 func run(t *testing.T, seed uint64, without safeguard, telling bool) (r report) {
 	t.Helper()
+	issue(t)
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // goroutines fall in one order only on one processor
 	cryptotest.SetGlobalRandom(t, seed)
 	synctest.Test(t, func(*testing.T) {
@@ -117,20 +119,14 @@ func TestFound(t *testing.T) {
 	}
 }
 
-// TestRepeats: the same seed gives the same story, to the last line. The scheduler of a machine under load may
-// put one goroutine aside for another, so that a story may need a second telling.
+// TestRepeats: the same seed gives the same story, to the last line. In those beside the first ones several steps wait for one rate limit, for
+// one list, or for one login that hangs, and go on at once; in 3399 one step dials twice.
 func TestRepeats(t *testing.T) {
 	if raced {
 		t.Skip("the race detector shuffles")
 	}
-	for seed := range uint64(20) {
-		first := told(t, seed).trace
-		same := false
-		for try := 0; try < 5 && !same; try++ {
-			again := told(t, seed).trace
-			same, first = slices.Equal(first, again), again
-		}
-		if !same {
+	for _, seed := range []uint64{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 64, 273, 425, 514, 3399, 70000410, 70000795, 70000903, 70000917, 70001108, 70001259} {
+		if first, again := told(t, seed).trace, told(t, seed).trace; !slices.Equal(first, again) {
 			t.Errorf("seed %d does not repeat", seed)
 		}
 	}
@@ -196,7 +192,7 @@ func TestSeeds(t *testing.T) {
 	if done != n && !t.Failed() {
 		t.Errorf("%d of %d seeds ran", done, n)
 	}
-	if n >= 100 && slices.Contains([]int{sum.Faults, sum.Crashes, sum.Resumes, sum.Abandons, sum.Takeovers, sum.Done, sum.Failed, sum.Backs, sum.Away, sum.Moved}, 0) {
+	if n >= 100 && slices.Contains([]int{sum.Faults, sum.Crashes, sum.Resumes, sum.Abandons, sum.Takeovers, sum.Done, sum.Failed, sum.Backs, sum.Away, sum.Moved, sum.Flex, sum.Renewals, sum.Renewed, sum.GivenUp}, 0) {
 		t.Errorf("something never happened: %+v", sum)
 	}
 	t.Logf("%d seeds in %s by %d workers: %+v, oldest proof %s", done, time.Since(began).Round(time.Second), workers, sum, oldest)

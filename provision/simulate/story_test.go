@@ -33,10 +33,7 @@ func (w *world) story() {
 			break
 		}
 		if try == 8 {
-			w.mu.Lock()
-			w.calm = true // from here on nothing goes wrong any more
-			w.mu.Unlock()
-			w.box.ClearFaults()
+			w.quiet()
 		}
 		if try > 12 {
 			w.wrong("neither done nor undone after %d processes: %s %v", try, outcome, err)
@@ -62,6 +59,9 @@ func (w *world) story() {
 	if !abandon {
 		w.count(func(t *tally) { t.Done++ })
 		w.checkDone()
+		if !w.renew() {
+			return
+		}
 		switch w.rng.IntN(5) {
 		case 0, 1:
 			return
@@ -118,6 +118,7 @@ func (w *world) undo() {
 		return w.without.reverse(steps.Reverse(*past[0].Graph, past, w.run))
 	}) {
 		w.checkNothing()
+		w.late()
 	}
 }
 
@@ -129,6 +130,7 @@ func (w *world) back(remove bool) bool {
 	})
 	if ok && remove {
 		w.checkNothing()
+		w.late()
 	}
 	return ok && len(w.problems) == 0
 }
@@ -139,16 +141,29 @@ func (w *world) begun(id provision.RunID) bool {
 	return err == nil && len(events) > 0
 }
 
+// quiet lets nothing go wrong any more.
+func (w *world) quiet() {
+	w.mu.Lock()
+	w.calm = true
+	w.mu.Unlock()
+	w.box.ClearFaults()
+}
+
 // turn turns the run around until that is done; what died of it is begun anew, or resumed.
 func (w *world) turn(purpose string, around func(past []provision.Event) provision.Graph) bool {
+	return w.turnOf(w.run, purpose, around)
+}
+
+// turnOf is turn for another run than that of the story.
+func (w *world) turnOf(of provision.RunID, purpose string, around func(past []provision.Event) provision.Graph) bool {
 	var id provision.RunID
 	for try := 1; ; try++ {
 		w.count(func(t *tally) { t.Abandons++ })
 		if try == 5 {
+			w.quiet()
 			w.mu.Lock()
-			w.calm, w.well = true, time.Now()
+			w.well = time.Now()
 			w.mu.Unlock()
-			w.box.ClearFaults()
 		}
 		resume := id != "" && w.begun(id) && w.rng.IntN(2) == 0
 		if !resume {
@@ -160,7 +175,7 @@ func (w *world) turn(purpose string, around func(past []provision.Event) provisi
 			if resume {
 				return p.perform(provision.Graph{Purpose: purpose}, id, true)
 			}
-			return p.turn(id, around)
+			return p.turn(of, id, around)
 		})
 		w.note("outcome of %s %s %v", purpose, outcome, err)
 		if outcome == provision.OutcomeDone {
@@ -186,6 +201,9 @@ func (w *world) spell(work func(*process) (provision.Outcome, error)) (provision
 		id := w.run
 		if w.turned != "" && w.rng.IntN(2) == 0 {
 			id = w.turned
+		}
+		if n := len(w.renewal.ids); n > 0 && w.dice("an old delivery").IntN(3) == 0 {
+			id = w.renewal.ids[n-1]
 		}
 		wg.Go(func() {
 			time.Sleep(after)

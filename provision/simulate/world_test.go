@@ -23,6 +23,7 @@ import (
 
 const (
 	service = "dripstat"
+	home    = "IAD"
 	region  = "ORD"
 	zone    = "dripstat.test"
 )
@@ -45,12 +46,14 @@ type world struct {
 	graph   provision.Graph
 	old     map[string]provision.RRset // by record
 	crypto  bool                       // real SSH and TLS
+	renewal renewal
 	began   time.Time
 	read    []byte // of the run's journal, by leads
 	past    []provision.Event
 
 	mu       sync.Mutex
 	counts   map[string]int
+	now      *instant      // at which something came
 	faults   int           // that may still happen
 	rate     int           // per thousand requests
 	lag      time.Duration // of lists that miss a new server, at most
@@ -71,17 +74,21 @@ type tally struct {
 	// Of a shared store: processes that met its absence, journals that were merged, that forked, and changes of the
 	// machine at work.
 	Away, Merged, Forked, Moved int
+	Flex                        int // seeds at OpenStack Flex
+	Renewals, Renewed, GivenUp  int // deliveries of a renewed certificate that were begun, done, and given up half way
 }
 
 func (a *tally) add(b tally) {
 	a.Requests, a.Faults, a.Crashes, a.Resumes = a.Requests+b.Requests, a.Faults+b.Faults, a.Crashes+b.Crashes, a.Resumes+b.Resumes
 	a.Abandons, a.Takeovers, a.Done, a.Failed = a.Abandons+b.Abandons, a.Takeovers+b.Takeovers, a.Done+b.Done, a.Failed+b.Failed
 	a.Backs, a.Away, a.Merged, a.Forked, a.Moved = a.Backs+b.Backs, a.Away+b.Away, a.Merged+b.Merged, a.Forked+b.Forked, a.Moved+b.Moved
+	a.Flex, a.Renewals, a.Renewed, a.GivenUp = a.Flex+b.Flex, a.Renewals+b.Renewals, a.Renewed+b.Renewed, a.GivenUp+b.GivenUp
 }
 
 func newWorld(ctx context.Context, seed uint64, without safeguard, telling bool) (*world, error) {
 	w := &world{seed: seed, without: without, telling: telling, rng: rand.New(rand.NewPCG(seed, 1)), counts: map[string]int{}, born: map[string]time.Time{},
 		old: map[string]provision.RRset{}, away: map[string]time.Time{}, began: time.Now(), run: runID(seed, 0)}
+	w.renewal.given, w.renewal.shown = map[string]string{}, map[string]string{}
 	w.store, w.hosts = &memory{w: w, values: map[string][]byte{}}, map[string]*memory{}
 	w.share()
 	w.crypto = seed%20 == 19
@@ -92,7 +99,7 @@ func newWorld(ctx context.Context, seed uint64, without safeguard, telling bool)
 	var err error
 	boot, lag, life := span(w.rng, 2*time.Second, 12*time.Second), span(w.rng, 100*time.Millisecond, 4*time.Second), pick(w.rng, time.Hour, time.Hour, 45*time.Second, 20*time.Second)
 	faults, rax := w.rackspaceTrouble(append(w.trouble(), w.balancerTrouble()...))
-	w.box, err = sandbox.Start(ctx, sandbox.Options{InMemory: true, Rackspace: rax, Zones: []sandbox.Zone{{Name: zone + ".", Records: records}},
+	w.box, err = sandbox.Start(ctx, sandbox.Options{InMemory: true, Regions: []string{home, region}, Rackspace: rax, Flex: w.flex(), Zones: []sandbox.Zone{{Name: zone + ".", Records: records}},
 		Boot: boot, DNSDelay: lag, TokenTTL: life, Faults: faults})
 	if err != nil {
 		return nil, err
@@ -130,7 +137,7 @@ func (w *world) declare() []sandbox.Record {
 	if r.IntN(2) == 0 {
 		s.Open = []provision.OpenRule{{Protocol: "tcp", Port: 443, PortMax: 443, From: "any"}, {Protocol: "tcp", Port: 22, PortMax: 22, From: "192.0.2.1/32"}}
 	}
-	plan := provision.Plan{Service: service, Home: "IAD", Regions: []string{region},
+	plan := provision.Plan{Service: service, Home: home, Regions: []string{region},
 		Clouds: []provision.Cloud{{Name: "main", OpenStack: &provision.OpenStack{Entry: "main"}}}}
 	if w.crypto || r.IntN(3) == 0 {
 		s.Certificate = "edge"
@@ -159,6 +166,7 @@ func (w *world) declare() []sandbox.Record {
 	w.plan = plan
 	w.balance()
 	w.toRackspace()
+	w.toFlex()
 	for i := range before {
 		before[i].TTL = w.old[before[i].Name].TTL
 	}
@@ -176,7 +184,7 @@ func (w *world) inventory(ctx context.Context) (provision.Inventory, error) {
 	if !w.crypto {
 		return ids, nil
 	}
-	c, err := w.connect(w.box.RoundTripper())
+	c, err := w.connect(w.options(w.box.RoundTripper()))
 	if err != nil {
 		return ids, err
 	}
@@ -196,7 +204,7 @@ func (w *world) survey(ctx context.Context) error {
 		return fmt.Errorf("the sandbox offers too little: %+v", inv.Unread)
 	}
 	sf := provision.ServerFacts{Image: inv.Images["web"][0], UserData: []byte("#cloud-config\n"), Hedge: w.plan.Servers[0].Hedge}
-	network := "public"
+	network := w.external()
 	if w.plan.Servers[0].FloatingIP != "" {
 		network = "private"
 	}
@@ -204,7 +212,7 @@ func (w *world) survey(ctx context.Context) error {
 		if n.Name == network {
 			sf.Networks = []provision.Network{n}
 		}
-		if n.Name == "public" && network == "private" {
+		if n.Name == w.external() && network == "private" {
 			sf.Floating = &n
 		}
 	}
@@ -225,12 +233,12 @@ func (w *world) survey(ctx context.Context) error {
 	}
 	w.balancerFacts(inv)
 	if len(w.plan.Certificates) > 0 {
-		cert, ca, err := edge()
+		cert, err := edge(original)
 		if err != nil {
 			return err
 		}
 		w.facts.Certificates["edge"] = provision.CertificateFacts{Fingerprint: cert.Fingerprint(), NotAfter: cert.Leaf.NotAfter, Source: "memory"}
-		w.plan.Certificates[0].CA = ca
+		w.plan.Certificates[0].CA = keys.ca
 	}
 	return nil
 }

@@ -173,6 +173,22 @@ func TestDeliverToABalancerKilled(t *testing.T) {
 	}
 }
 
+// A delivery that died is not gone on with once its run is undone: it would leave a private key where nobody removes it any more.
+func TestDeliverOfAnAbandonedRun(t *testing.T) {
+	t.Parallel()
+	p := balancerProcesses(t)
+	before := p.cloud.Snapshot()
+	p.want(exitDone, nil, "--region", "ORD", "--yes")
+	p.renew("www.example.com")
+	p.killedAt(3, 0, "deliver", "--yes")
+	p.want(exitDone, nil, "abandon", "--yes")
+	r := p.want(exitUsage, nil, "resume")
+	if says := "its servers are gone, or going"; !strings.Contains(flat(r.err), says) {
+		t.Errorf("it does not say %q:\n%s", says, r.err)
+	}
+	p.asBefore(before)
+}
+
 // A certificate that is issued during the run ends on the load balancer like any other, and can be delivered again.
 func TestIssuedForABalancer(t *testing.T) {
 	t.Parallel()

@@ -147,6 +147,9 @@ func (p *performance) takeUp(ctx context.Context) (err error) {
 	case len(p.past) > 0:
 		p.past, err = journal.Resume(ctx, p.store.runs, service, p.id)
 		var undone *journal.AbandonedError
+		if errors.As(err, &undone) && undone.Run != p.id { // a delivery, of a run that is undone
+			return usage("failover runs lists them", "%v: its servers are gone, or going", undone)
+		}
 		if errors.As(err, &undone) {
 			return usage("failover abandon "+p.id.Short()+" goes on with that; a new run starts afresh", "%v", undone)
 		}
