@@ -426,8 +426,9 @@ func terminationPut(k *call, b *balancer) (int, any) {
 	if in.Key != "" && k.c.take("store-reply-lost") {
 		k.lose = true
 	}
-	if k.c.opts.Rackspace.Old {
-		return 202, nil
+	if k.c.opts.Rackspace.Old { // https://github.com/lbrackspace/atlas-lb (SslTerminationResource.createSsl): what was sent, here without the key
+		_, shown := terminationShow(k, b)
+		return 202, shown
 	}
 	return 200, nil
 }

@@ -37,7 +37,7 @@ func cloudDNSError(_ *call, status int, msg string) any {
 	if m, ok := strings.CutPrefix(msg, "validation: "); ok {
 		return obj{"validationErrors": obj{"messages": []string{m}}, "code": status}
 	}
-	return obj{"code": status, "message": map[int]string{400: "Bad Request", 404: "Object not Found."}[status], "details": msg}
+	return obj{"code": status, "message": map[int]string{400: "Bad Request", 401: "Unauthorized", 404: "Object not Found.", 500: "Main fault"}[status], "details": msg}
 }
 
 func undotted(name string) string { return strings.TrimSuffix(name, ".") }
@@ -246,9 +246,13 @@ func recordShow(k *call) (int, any) {
 }
 
 // dnsLimited is the answer to too many requests: the documents name the header Reply-After, with an ISO date, and a
-// recorded one has no body.
+// recorded one has no body. The proxy that writes it before all other services has Retry-After, and a body.
 // https://docs.rackspace.com/docs/cloud-dns/v1/general-api-info/limits
 func (k *call) dnsLimited() (int, any) {
+	if k.c.first().Old {
+		k.header.Set("Retry-After", "1")
+		return 413, obj{"overLimit": obj{"code": 413, "message": "OverLimit Retry...", "details": "Error Details..."}}
+	}
 	k.header.Set("Reply-After", k.now.Add(time.Second).UTC().Format(time.RFC3339))
 	return 413, nil
 }

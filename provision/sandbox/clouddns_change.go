@@ -60,7 +60,7 @@ func recordAdd(k *call) (int, any) {
 			for _, have := range slices.Concat(z.records, made) {
 				same := strings.EqualFold(have.name, r.Name)
 				if same && have.kind == r.Type && have.data == r.Data || same && (have.kind == "CNAME") != (r.Type == "CNAME") {
-					return nil, &dnsFail{"Item already exists", 409, fmt.Sprintf("The record %s %s is in conflict with one that exists", r.Type, r.Name)}
+					return nil, &dnsFail{Message: "Item already exists", Code: 409, Details: fmt.Sprintf("The record %s %s is in conflict with one that exists", r.Type, r.Name)}
 				}
 			}
 			ttl := z.ttl
@@ -113,7 +113,7 @@ func recordPut(k *call) (int, any) {
 	return k.accept(z, func(now time.Time) (any, *dnsFail) {
 		for _, r := range in.Records {
 			if z.record(r.ID) == nil {
-				return nil, &dnsFail{"Object not Found.", 404, "Record " + r.ID + " does not exist"}
+				return nil, &dnsFail{Message: "Object not Found.", Code: 404, Details: "Record " + r.ID + " does not exist"}
 			}
 		}
 		keys := map[rrKey]bool{}
@@ -155,11 +155,11 @@ func recordDelete(k *call) (int, any) {
 	return k.accept(z, func(now time.Time) (any, *dnsFail) {
 		for i, id := range ids {
 			if half && i > 0 {
-				return nil, &dnsFail{"One or more items could not be deleted.", 500, "See errors list for details."}
+				return nil, undeleted(z, id)
 			}
 			r := z.record(id)
 			if r == nil {
-				return nil, &dnsFail{"One or more items could not be deleted.", 404, "Object not Found."}
+				return nil, undeleted(z, id)
 			}
 			z.records = slices.DeleteFunc(z.records, func(x *dnsRecord) bool { return x == r })
 			k.c.publish(z, rrKey{fqdn(r.name), r.kind}, now)

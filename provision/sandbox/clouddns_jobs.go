@@ -20,6 +20,14 @@ type dnsFail struct {
 	Message string `json:"message"`
 	Code    int    `json:"code"`
 	Details string `json:"details,omitempty"`
+	Items   any    `json:"failedItems,omitempty"` // of a deletion
+}
+
+// undeleted is the end of a deletion of which a part was not done: whatever became of each, all of it is the service's own fault.
+// https://docs.rackspace.com/docs/cloud-dns/v1/general-api-info/faults (deleteFault)
+func undeleted(z *zone, record string) *dnsFail {
+	return &dnsFail{Message: "One or more items could not be deleted.", Code: 500, Details: "See errors list for details.",
+		Items: obj{"faults": []obj{{"message": "Object not Found.", "code": 404, "details": "Domain ID: " + z.id + "; Record ID: " + record}}}}
 }
 
 // work ends the jobs that are due.
@@ -91,7 +99,7 @@ func jobShow(k *call) (int, any) {
 	return k.err(404, "Job %s does not exist", k.vars["job"])
 }
 
-// jobList takes all for wanted where nothing is said. Its status is the one of the sample in the documents.
+// jobList takes all for wanted where nothing is said. Its status is the one of the sample in the documents, or that of their text.
 func jobList(k *call) (int, any) {
 	q := k.URL.Query()
 	show := func(name string) bool { return !strings.EqualFold(q.Get(name), "false") }
@@ -105,7 +113,7 @@ func jobList(k *call) (int, any) {
 		}
 	}
 	status, out := pages(k, "asyncResponses", all)
-	if status == 200 {
+	if status == 200 && !k.c.first().Old {
 		status = 202
 	}
 	return status, out

@@ -331,8 +331,11 @@ func (k *call) keystone() string {
 	return k.c.url("keystone", "")
 }
 
-// unauthorized is keystonemiddleware's answer, the same before every service.
+// unauthorized is keystonemiddleware's answer, the same before every service. Those of Rackspace's first cloud have each its own.
 func (k *call) unauthorized() (int, any) {
+	if k.c.opts.Rackspace != nil {
+		return k.err(401, "Invalid authentication token. Please renew")
+	}
 	k.header.Set("WWW-Authenticate", fmt.Sprintf("Keystone uri=%q", k.keystone()))
 	return 401, keystoneError(k, 401, "The request you have made requires authentication.")
 }

@@ -147,6 +147,10 @@ func serverCreate(k *call) (int, any) {
 	}
 	count := max(num(s.MinCount, 1), num(s.MaxCount, 1))
 	if msg := c.overQuota(k.region, sv.flavor, count); msg != "" {
+		if c.first().Old { // https://github.com/openstack/nova/blob/stable/icehouse/nova/api/openstack/compute/servers.py (QuotaError)
+			k.header.Set("Retry-After", "0")
+			return 413, obj{"overLimit": obj{"code": 413, "message": msg, "retryAfter": "0"}}
+		}
 		return k.err(403, "%s", msg)
 	}
 	if count != 1 {

@@ -234,7 +234,7 @@ func serverUpdate(k *call) (int, any) {
 }
 
 // serverDelete answers at once; the server is seen "deleting" for a while and then
-// is a 404. Its machine is cut off at once.
+// is a 404. Its machine is cut off at once. Rackspace's documents have 204 in a table and 202 in the text above it.
 func serverDelete(k *call) (int, any) {
 	s := k.server()
 	if s == nil {
@@ -243,6 +243,9 @@ func serverDelete(k *call) (int, any) {
 	if s.deleted.IsZero() {
 		s.deleted, s.deletion = k.now, min(k.c.opts.Boot/5, 3e9)
 		s.machine.stop()
+	}
+	if k.c.first().Old {
+		return 202, nil
 	}
 	return 204, nil
 }
