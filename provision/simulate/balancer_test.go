@@ -1,6 +1,7 @@
 package simulate
 
 import (
+	"context"
 	"slices"
 	"strings"
 	"time"
@@ -16,7 +17,7 @@ func (w *world) balanced() bool { return len(w.plan.Balancers) > 0 }
 // balance puts the servers of some plans behind a load balancer.
 func (w *world) balance() {
 	d := w.dice("balancer")
-	if w.foundBefore(rackspaceToo, flexToo) || d.IntN(6) > 0 {
+	if w.foundBefore(rackspaceToo, flexToo, standsToo) || d.IntN(6) > 0 {
 		return
 	}
 	s := &w.plan.Servers[0]
@@ -79,7 +80,7 @@ var balancerParts = []string{"healthmonitor", "l7policy", "l7rule www." + zone, 
 var cloudBalancerParts = []string{"healthmonitor", "listener 443", "listener 80", "pool"}
 
 // balancerFacts are what preflight would know.
-func (w *world) balancerFacts(inv provision.Inventory) {
+func (w *world) balancerFacts(ctx context.Context, inv provision.Inventory) error {
 	w.facts.Balancers = map[string]provision.BalancerFacts{}
 	for _, b := range w.plan.Balancers {
 		f := provision.BalancerFacts{Network: w.facts.Servers["web"].Networks[0]}
@@ -88,8 +89,12 @@ func (w *world) balancerFacts(inv provision.Inventory) {
 				f.Floating = &n
 			}
 		}
+		if err := w.surveyStanding(ctx, &f); err != nil {
+			return err
+		}
 		w.facts.Balancers[b.Name] = f
 	}
+	return nil
 }
 
 // balancerAt finds the load balancer that an address leads to.
@@ -131,6 +136,9 @@ func (w *world) checkBalanced(snap sandbox.Snapshot, where, name string, values 
 	if w.legacy() {
 		want = cloudBalancerParts
 	}
+	if w.stands() {
+		want = standingParts
+	}
 	if !slices.Equal(b.Parts, want) {
 		w.wrong("%s leads to a load balancer with %v for %s", where, b.Parts, name)
 	}
@@ -147,7 +155,10 @@ func (w *world) balancerAnswers(snap sandbox.Snapshot, address string) bool {
 
 // checkBalancers: whatever there is of load balancers and certificates is what the journal leads to.
 func (w *world) checkBalancers(snap sandbox.Snapshot, led map[string]bool) {
-	for _, b := range snap.Balancers {
+	if b, ok := w.checkStanding(snap, "led to"); ok && len(b.Members) > 2 && !led["cloudbalancer.detach <nil>"] {
+		w.wrong("a member is in the load balancer that was there before, which the journal does not lead to")
+	}
+	for _, b := range made(snap) {
 		if b.Status != "PENDING_DELETE" && !led["balancer.delete edge-vip"] && !led["cloudbalancer.delete edge-vip"] {
 			w.wrong("a load balancer is there that the journal does not lead to")
 		}

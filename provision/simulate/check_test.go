@@ -22,7 +22,7 @@ func (w *world) permitted(p *process, c class) {
 	p.mu.Lock()
 	for id, kind := range p.intents {
 		n, v, _ := strings.Cut(string(kind), ".")
-		removes := v == "delete" || v == "remove"
+		removes := v == "delete" || v == "remove" || v == "detach" || v == "unterminate"
 		ok = ok || n == noun && (noun == "dns" || removes == (verb == "delete")) && (c.slot == "" || strings.HasSuffix(string(id), "/"+c.slot))
 	}
 	p.mu.Unlock()
@@ -298,10 +298,11 @@ func (w *world) checkNothing() {
 	if len(snap.KeyPairs) > 0 {
 		w.wrong("abandoned, but a key pair is left")
 	}
-	if len(snap.Balancers) > 0 || len(snap.KeyManager) > 0 {
-		w.wrong("abandoned, but %d load balancers and %d things in the key manager are left", len(snap.Balancers), len(snap.KeyManager))
+	w.checkLeft(snap)
+	if n := len(made(snap)); n > 0 || len(snap.KeyManager) > 0 {
+		w.wrong("abandoned, but %d load balancers and %d things in the key manager are left", n, len(snap.KeyManager))
 	}
-	if len(snap.Ports) > 0 {
+	if len(snap.Ports) > len(w.there()) {
 		w.wrong("abandoned, but a port is left")
 	}
 	w.checkOld(snap, "abandoned")

@@ -35,7 +35,7 @@ type renewal struct {
 
 // renews says whether the story has a renewal.
 func (w *world) renews(d *rand.Rand) bool {
-	return !w.foundBefore(flexToo) && len(w.plan.Certificates) > 0 && d.IntN(2) == 0
+	return !w.foundBefore(flexToo, standsToo) && len(w.plan.Certificates) > 0 && d.IntN(2) == 0
 }
 
 // renew delivers until that is done, or given up; false when something is wrong.
@@ -90,6 +90,16 @@ func (w *world) renew() bool {
 		}
 		time.Sleep(span(d, 0, pick(d, 2*time.Second, 90*time.Second)))
 	}
+}
+
+// renewals gives the journals of all that were begun.
+func (w *world) renewals() (out [][]provision.Event) {
+	for _, id := range w.renewal.ids {
+		if events, err := journal.Parse(w.journaled(journal.Key(service, id))); err == nil {
+			out = append(out, events)
+		}
+	}
+	return out
 }
 
 // renewTrouble begins anew what goes wrong.

@@ -115,7 +115,7 @@ func (w *world) count(f func(*tally)) {
 // undo abandons until nothing is left.
 func (w *world) undo() {
 	if w.turn("abandon", func(past []provision.Event) provision.Graph {
-		return w.without.reverse(steps.Reverse(*past[0].Graph, past, w.run))
+		return w.without.reverse(steps.WithRenewals(steps.Reverse(*past[0].Graph, past, w.run), w.renewals()))
 	}) {
 		w.checkNothing()
 		w.late()
@@ -126,7 +126,7 @@ func (w *world) undo() {
 func (w *world) back(remove bool) bool {
 	w.count(func(t *tally) { t.Backs++ })
 	ok := w.turn("back", func(past []provision.Event) provision.Graph {
-		return w.without.back(steps.Back(*past[0].Graph, past, w.run, remove))
+		return w.without.back(steps.WithRenewals(steps.Back(*past[0].Graph, past, w.run, remove), w.renewals()))
 	})
 	if ok && remove {
 		w.checkNothing()

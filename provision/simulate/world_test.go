@@ -75,6 +75,7 @@ type tally struct {
 	// machine at work.
 	Away, Merged, Forked, Moved int
 	Flex                        int // seeds at OpenStack Flex
+	Standing                    int // seeds whose servers join a load balancer that is there
 	Renewals, Renewed, GivenUp  int // deliveries of a renewed certificate that were begun, done, and given up half way
 }
 
@@ -82,6 +83,7 @@ func (a *tally) add(b tally) {
 	a.Requests, a.Faults, a.Crashes, a.Resumes = a.Requests+b.Requests, a.Faults+b.Faults, a.Crashes+b.Crashes, a.Resumes+b.Resumes
 	a.Abandons, a.Takeovers, a.Done, a.Failed = a.Abandons+b.Abandons, a.Takeovers+b.Takeovers, a.Done+b.Done, a.Failed+b.Failed
 	a.Backs, a.Away, a.Merged, a.Forked, a.Moved = a.Backs+b.Backs, a.Away+b.Away, a.Merged+b.Merged, a.Forked+b.Forked, a.Moved+b.Moved
+	a.Standing += b.Standing
 	a.Flex, a.Renewals, a.Renewed, a.GivenUp = a.Flex+b.Flex, a.Renewals+b.Renewals, a.Renewed+b.Renewed, a.GivenUp+b.GivenUp
 }
 
@@ -99,7 +101,7 @@ func newWorld(ctx context.Context, seed uint64, without safeguard, telling bool)
 	var err error
 	boot, lag, life := span(w.rng, 2*time.Second, 12*time.Second), span(w.rng, 100*time.Millisecond, 4*time.Second), pick(w.rng, time.Hour, time.Hour, 45*time.Second, 20*time.Second)
 	faults, rax := w.rackspaceTrouble(append(w.trouble(), w.balancerTrouble()...))
-	w.box, err = sandbox.Start(ctx, sandbox.Options{InMemory: true, Regions: []string{home, region}, Rackspace: rax, Flex: w.flex(), Zones: []sandbox.Zone{{Name: zone + ".", Records: records}},
+	w.box, err = sandbox.Start(ctx, sandbox.Options{InMemory: true, Regions: []string{home, region}, Rackspace: rax, Flex: w.flex(), Standing: w.there(), Zones: []sandbox.Zone{{Name: zone + ".", Records: records}},
 		Boot: boot, DNSDelay: lag, TokenTTL: life, Faults: faults})
 	if err != nil {
 		return nil, err
@@ -167,6 +169,7 @@ func (w *world) declare() []sandbox.Record {
 	w.balance()
 	w.toRackspace()
 	w.toFlex()
+	w.stand()
 	for i := range before {
 		before[i].TTL = w.old[before[i].Name].TTL
 	}
@@ -231,7 +234,9 @@ func (w *world) survey(ctx context.Context) error {
 	for name, old := range w.old {
 		w.facts.Records[provision.RecordKey(name, "A")] = provision.RecordFacts{Old: old, NameServers: []string{"ns1." + zone}}
 	}
-	w.balancerFacts(inv)
+	if err := w.balancerFacts(ctx, inv); err != nil {
+		return err
+	}
 	if len(w.plan.Certificates) > 0 {
 		cert, err := edge(original)
 		if err != nil {

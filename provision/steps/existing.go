@@ -3,6 +3,7 @@ package steps
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -22,8 +23,8 @@ const (
 	// CloudBalancerRestore {cloud balancer nodes hold}: undo of CloudBalancerDisable. Those of nodes that are there yet have the condition that is
 	// said with each.
 	CloudBalancerRestore provision.Kind = "cloudbalancer.restore"
-	// CloudBalancerUnterminate {cloud balancer fingerprint hold}: undo of CloudBalancerTerminate where TLS ended nowhere before. A certificate that is
-	// another by now stays.
+	// CloudBalancerUnterminate {cloud balancer fingerprint also hold}: undo of CloudBalancerTerminate where TLS ended nowhere before. A certificate that is
+	// none of these by now stays.
 	CloudBalancerUnterminate provision.Kind = "cloudbalancer.unterminate"
 )
 
@@ -85,6 +86,35 @@ func leaveBalancers(out provision.Graph, g provision.Graph, events []provision.E
 			out.Steps[i].Needs = unique(append(s.Needs, first...))
 		}
 	}
+}
+
+// WithRenewals lets the undoing of a run take what renewals of it have sent to a load balancer that was there before for the run's own. later are the
+// journals of the renewals, oldest first.
+func WithRenewals(undo provision.Graph, later [][]provision.Event) provision.Graph {
+	undo.Steps = slices.Clone(undo.Steps)
+	for i, s := range undo.Steps {
+		if s.Kind != CloudBalancerUnterminate {
+			continue
+		}
+		id := joinID("terminate", strings.TrimPrefix(string(s.ID), "remove/terminate-"))
+		var also []string
+		for _, events := range later {
+			if len(events) == 0 || events[0].Graph == nil {
+				continue
+			}
+			outputs, touched := effects(events)
+			sent, _ := events[0].Graph.Step(id)
+			in, err := sent.Resolve(0, outputs)
+			if !touched[id] || err != nil {
+				continue
+			}
+			also = append(also, in.Text("fingerprint"))
+			s.With = literalsAnd(s.With, "also", also)
+			hold(s.With, events, sent)
+		}
+		undo.Steps[i] = s
+	}
+	return undo
 }
 
 // standingMembers gives the step that takes servers into such a load balancer all their addresses: of a run whose journal was lost it is not

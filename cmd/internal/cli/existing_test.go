@@ -113,6 +113,7 @@ func TestExistingBalancerByName(t *testing.T) {
 func TestExistingBalancerWithTLS(t *testing.T) {
 	t.Parallel()
 	b := existing(t, nil, `"shop-edge"`)
+	before := b.cloud.Snapshot()
 	b.must(exitDone, "--region", "ORD", "--sandbox=rackspace", "--yes")
 	sent := func() (n int) {
 		for _, r := range b.cloud.Requests() {
@@ -143,6 +144,8 @@ func TestExistingBalancerWithTLS(t *testing.T) {
 	if text := strings.Join(strings.Fields(b.out.String()+b.err.String()), " "); !strings.Contains(text, "it is replaced, and failover abandon cannot bring it back") {
 		t.Errorf("%s", text)
 	}
+	b.must(exitDone, "abandon", "--yes") // there was none before the first run, whose certificate was renewed since
+	b.asBefore(before)
 }
 
 // What cannot be meant, or cannot serve, is refused before anything is made.

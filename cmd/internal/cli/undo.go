@@ -137,6 +137,11 @@ func (o *undoOptions) run(ctx context.Context, prefix, question string, build fu
 	if err != nil {
 		return err
 	}
+	later, err := renewals(ctx, st, p)
+	if err != nil {
+		return err
+	}
+	g = steps.WithRenewals(g, later)
 	if err := s.released(ctx, g); err != nil {
 		return err
 	}

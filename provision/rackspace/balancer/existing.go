@@ -217,10 +217,11 @@ func (r *Region) condition(ctx context.Context, a conditionArgs, want func(strin
 
 // unterminateArgs are those of cloudbalancer.unterminate.
 type unterminateArgs struct {
-	Cloud       string `json:"cloud"`
-	Balancer    ident  `json:"balancer"`
-	Fingerprint string `json:"fingerprint"`
-	Hold        int    `json:"hold"` // seconds
+	Cloud       string   `json:"cloud"`
+	Balancer    ident    `json:"balancer"`
+	Fingerprint string   `json:"fingerprint"`
+	Also        []string `json:"also"` // those of renewals
+	Hold        int      `json:"hold"` // seconds
 }
 
 func (r *Region) checkUnterminated(ctx context.Context, a unterminateArgs) (provision.Status, error) {
@@ -239,7 +240,7 @@ func (r *Region) checkUnterminated(ctx context.Context, a unterminateArgs) (prov
 	}
 	has := fingerprint(t.Certificate)
 	// One that is not shown is the run's: there was none before.
-	there := has == a.Fingerprint && has != "" || has == "" && t.Port != 0
+	there := has != "" && (has == a.Fingerprint || slices.Contains(a.Also, has)) || has == "" && t.Port != 0
 	return r.undone("unterminate "+string(a.Balancer), a.Hold, there)
 }
 
