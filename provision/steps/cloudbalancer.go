@@ -16,8 +16,8 @@ const (
 	CloudBalancerCreate provision.Kind = "cloudbalancer.create"
 	// CloudBalancerDelete {cloud id name run slot}: undo of CloudBalancerCreate; the certificate in it goes along.
 	CloudBalancerDelete provision.Kind = "cloudbalancer.delete"
-	// CloudBalancerTerminate {cloud balancer certificate fingerprint port plain} → {fingerprint}: the certificate with its key into the load
-	// balancer, and nothing but TLS from then on; with plain, what answers plain HTTP goes on to.
+	// CloudBalancerTerminate {cloud balancer certificate fingerprint port plain nodes} → {fingerprint}: the certificate with its key into the load
+	// balancer, and nothing but TLS from then on; with plain, what answers plain HTTP goes on to. nodes is for its undoing.
 	CloudBalancerTerminate provision.Kind = "cloudbalancer.terminate"
 	// CloudBalancerVersions {cloud balancer} → {}: versions of TLS before 1.2 are turned off.
 	CloudBalancerVersions provision.Kind = "cloudbalancer.versions"
@@ -65,7 +65,8 @@ func (b *builder) cloudBalancer(x provision.Balancer) {
 		if standing != nil {
 			s.With["plain"] = provision.Lit(standing.Plain)
 			if s.Say.Detail += ", if it has another"; standing.TLSPort == 0 {
-				s.Undo = provision.Undo{Kind: CloudBalancerUnterminate, Take: []string{"cloud", "balancer", "fingerprint"}}
+				s.With["nodes"] = provision.Lit(nodes(standing.Members))
+				s.Undo = provision.Undo{Kind: CloudBalancerUnterminate, Take: []string{"cloud", "balancer", "fingerprint", "nodes"}}
 			}
 		}
 		change(s)

@@ -23,8 +23,8 @@ const (
 	// CloudBalancerRestore {cloud balancer nodes hold}: undo of CloudBalancerDisable. Those of nodes that are there yet have the condition that is
 	// said with each.
 	CloudBalancerRestore provision.Kind = "cloudbalancer.restore"
-	// CloudBalancerUnterminate {cloud balancer fingerprint also hold}: undo of CloudBalancerTerminate where TLS ended nowhere before. A certificate that is
-	// none of these by now stays.
+	// CloudBalancerUnterminate {cloud balancer fingerprint also nodes hold}: undo of CloudBalancerTerminate where TLS ended nowhere before. A certificate that is
+	// none of these by now stays; and so does any where somebody has joined who is not of nodes, those that were members before.
 	CloudBalancerUnterminate provision.Kind = "cloudbalancer.unterminate"
 )
 
@@ -48,17 +48,23 @@ func (b *builder) replace(x provision.Balancer, s provision.Standing, attached p
 	if len(members) == 0 {
 		return
 	}
-	var nodes []any
 	var names []string
 	for _, m := range members {
-		nodes = append(nodes, map[string]any{"id": m.ID, "address": m.Address, "port": m.Port, "condition": m.Condition})
 		names = append(names, fmt.Sprintf("%s:%d", m.Address, m.Port))
 	}
 	change(provision.Step{
 		ID: joinID("disable", x.Name), Kind: CloudBalancerDisable, Needs: []provision.StepID{attached},
-		With: map[string]provision.Arg{"nodes": provision.Lit(nodes)}, Undo: provision.Undo{Kind: CloudBalancerRestore, Take: []string{"cloud", "balancer", "nodes"}},
+		With: map[string]provision.Arg{"nodes": provision.Lit(nodes(members))}, Undo: provision.Undo{Kind: CloudBalancerRestore, Take: []string{"cloud", "balancer", "nodes"}},
 		Say: provision.Say{Stage: provision.StageProve, Thing: "load balancer " + x.Name, Detail: "no more traffic to " + strings.Join(names, ", ") + ", whose place they take"},
 	})
+}
+
+func nodes(members []provision.StandingMember) []any {
+	out := make([]any, len(members))
+	for i, m := range members {
+		out[i] = map[string]any{"id": m.ID, "address": m.Address, "port": m.Port, "condition": m.Condition}
+	}
+	return out
 }
 
 // leaveBalancers lets what a run added to load balancers that stay be taken out before the servers behind it are deleted: their addresses

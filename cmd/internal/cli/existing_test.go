@@ -114,7 +114,8 @@ func TestExistingBalancerWithTLS(t *testing.T) {
 	t.Parallel()
 	b := existing(t, nil, `"shop-edge"`)
 	before := b.cloud.Snapshot()
-	b.must(exitDone, "--region", "ORD", "--sandbox=rackspace", "--yes")
+	b.must(exitDone, "--region", "ORD", "--sandbox=rackspace", "--yes", "--json")
+	first := string(b.events()[0].Run)
 	sent := func() (n int) {
 		for _, r := range b.cloud.Requests() {
 			if r.Method == "PUT" && strings.HasSuffix(r.Path, "/ssltermination") {
@@ -135,7 +136,7 @@ func TestExistingBalancerWithTLS(t *testing.T) {
 	b.asBefore(middle)
 
 	want := b.renewKeyed("www.example.com", (*sandbox.CA).IssueRSA)
-	b.must(exitDone, "deliver", "--yes")
+	b.must(exitDone, "deliver", first, "--yes")
 	if got := b.atVIP("www.example.com"); got != want {
 		t.Errorf("it presents %s, want %s", got, want)
 	}
@@ -144,8 +145,21 @@ func TestExistingBalancerWithTLS(t *testing.T) {
 	if text := strings.Join(strings.Fields(b.out.String()+b.err.String()), " "); !strings.Contains(text, "it is replaced, and failover abandon cannot bring it back") {
 		t.Errorf("%s", text)
 	}
-	b.must(exitDone, "abandon", "--yes") // there was none before the first run, whose certificate was renewed since
+	b.must(exitDone, "abandon", first, "--yes") // there was none before the first run, whose certificate was renewed since
 	b.asBefore(before)
+}
+
+// A later run that serves there keeps the certificate, though the first one brought it.
+func TestExistingBalancerTwice(t *testing.T) {
+	t.Parallel()
+	b := existing(t, nil, `"shop-edge"`)
+	b.must(exitDone, "--region", "ORD", "--sandbox=rackspace", "--yes", "--json")
+	first := string(b.events()[0].Run)
+	b.must(exitDone, "--region", "ORD", "--sandbox=rackspace", "--yes")
+	b.must(exitDone, "abandon", first, "--yes")
+	if x := b.cloud.Snapshot().Balancers[0]; len(x.Members) != 3 || !slices.Equal(x.Listen, []int{443, 80}) {
+		t.Errorf("%+v", x)
+	}
 }
 
 // What cannot be meant, or cannot serve, is refused before anything is made.

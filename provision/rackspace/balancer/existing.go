@@ -222,6 +222,8 @@ type unterminateArgs struct {
 	Fingerprint string   `json:"fingerprint"`
 	Also        []string `json:"also"` // those of renewals
 	Hold        int      `json:"hold"` // seconds
+
+	Nodes []provision.StandingMember `json:"nodes"` // that were there before
 }
 
 func (r *Region) checkUnterminated(ctx context.Context, a unterminateArgs) (provision.Status, error) {
@@ -239,6 +241,15 @@ func (r *Region) checkUnterminated(ctx context.Context, a unterminateArgs) (prov
 		return provision.Status{}, err
 	}
 	has := fingerprint(t.Certificate)
+	nodes, err := r.nodes(ctx, a.Balancer)
+	if err != nil {
+		return provision.Status{}, err
+	}
+	if slices.ContainsFunc(nodes, func(n node) bool {
+		return !slices.ContainsFunc(a.Nodes, func(m provision.StandingMember) bool { return m.ID == string(n.ID) })
+	}) { // a later run, or somebody, serves with it by now
+		return done(provision.Values{})
+	}
 	// One that is not shown is the run's: there was none before.
 	there := has != "" && (has == a.Fingerprint || slices.Contains(a.Also, has)) || has == "" && t.Port != 0
 	return r.undone("unterminate "+string(a.Balancer), a.Hold, there)

@@ -63,6 +63,7 @@ func TestLeaving(t *testing.T) {
 	h := Handlers(Regions{"rax": r.region()}, func(string) *secrets.Certificate { return cert })
 	was := []any{map[string]any{"id": "1", "address": "10.2.2.3", "port": 80, "condition": "ENABLED"}, map[string]any{"id": "2", "address": "10.2.2.4", "port": 80, "condition": "DRAINING"},
 		map[string]any{"id": "9", "address": "10.2.2.9", "port": 80, "condition": "ENABLED"}}
+	all := []any{map[string]any{"id": "1"}, map[string]any{"id": "2"}, map[string]any{"id": "3"}, map[string]any{"id": "4"}}
 	for _, tt := range []struct {
 		kind provision.Kind
 		in   provision.Values
@@ -77,8 +78,10 @@ func TestLeaving(t *testing.T) {
 		{Disable, with("balancer", "71", "nodes", was[1:]), provision.Done, ""},
 		{Restore, with("balancer", "71", "nodes", was), provision.Absent, `PUT loadbalancers/71/nodes/2 {"node":{"condition":"DRAINING"}}`},
 		{Restore, with("balancer", "71", "nodes", was[:1]), provision.Done, ""},
-		{Unterminate, with("balancer", "71", "fingerprint", cert.Fingerprint()), provision.Absent, "DELETE loadbalancers/71/ssltermination "},
-		{Unterminate, with("balancer", "71", "fingerprint", strings.Repeat("0", 64)), provision.Done, ""}, // somebody's else by now
+		{Unterminate, with("balancer", "71", "fingerprint", cert.Fingerprint(), "nodes", all), provision.Absent, "DELETE loadbalancers/71/ssltermination "},
+		{Unterminate, with("balancer", "71", "fingerprint", strings.Repeat("0", 64), "also", []any{cert.Fingerprint()}, "nodes", all), provision.Absent, "DELETE loadbalancers/71/ssltermination "},
+		{Unterminate, with("balancer", "71", "fingerprint", strings.Repeat("0", 64), "nodes", all), provision.Done, ""}, // somebody's else by now
+		{Unterminate, with("balancer", "71", "fingerprint", cert.Fingerprint(), "nodes", all[:3]), provision.Done, ""},  // somebody has joined
 		{Unterminate, with("balancer", "72", "fingerprint", cert.Fingerprint()), provision.Done, ""},
 	} {
 		r.sent = nil

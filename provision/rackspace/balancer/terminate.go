@@ -26,6 +26,8 @@ type terminateArgs struct {
 	Fingerprint string `json:"fingerprint"`
 	Port        int    `json:"port"`
 	Plain       bool   `json:"plain"` // plain HTTP goes on to be answered
+
+	Nodes []provision.StandingMember `json:"nodes"` // for cloudbalancer.unterminate alone
 }
 
 func (a terminateArgs) change() string {
