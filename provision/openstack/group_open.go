@@ -37,7 +37,8 @@ func (c *Cloud) checkOpen(ctx context.Context, a openArgs) (provision.Status, er
 		return provision.Status{}, err
 	}
 	if slices.ContainsFunc(open, func(r rule) bool { return r.is(a.CIDR) }) {
-		return done(provision.Values{})
+		// An output makes it this delivery's to close, though another one that stopped may have opened it.
+		return done(provision.Values{"port": a.Port})
 	}
 	return provision.Status{State: provision.Absent, Seen: fmt.Sprintf("port %d is closed to %s", a.Port, a.CIDR)}, nil
 }

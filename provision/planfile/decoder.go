@@ -25,6 +25,8 @@ type decoder struct {
 	opens    map[string]bool // server blocks, and "/" and a region, that leave it to us who may come in
 	diags    []Diagnostic
 	issues   bool // some secrets block is ACME
+
+	rehearsed bool // what is decoded is of a cloud that the sandbox takes the place of
 }
 
 // kinds are the words that begin a reference.

@@ -80,7 +80,7 @@ func (d *decoder) envFunction() function.Function {
 			if len(args) == 2 {
 				return args[1].Mark(sensitive{}), nil
 			}
-			if d.o.Offline {
+			if d.o.Offline || d.rehearsed {
 				return cty.UnknownVal(cty.String).Mark(sensitive{}), nil
 			}
 			return cty.NilVal, &callError{

@@ -232,6 +232,8 @@ func typed(text string, def cty.Value) (cty.Value, error) {
 }
 
 func (d *decoder) cloud(x *block) provision.Cloud {
+	d.rehearsed = d.o.Rehearsal
+	defer func() { d.rehearsed = false }()
 	c := provision.Cloud{Name: x.label, Pos: pos(x.at)}
 	o, r := x.only("openstack"), x.only("rackspace")
 	switch {

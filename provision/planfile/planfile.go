@@ -2,7 +2,7 @@
 // provision.Plan, or into diagnostics that say where, what, why, and what to type instead: all of them at once.
 //
 // References such as server.collector stay names; nothing is ever evaluated to an unknown value, except that
-// an offline load puts a placeholder where the environment is silent. It reads the plan, and the files that
+// an offline load puts a placeholder where the environment is silent, and a rehearsal does in cloud blocks. It reads the plan, and the files that
 // the plan names, and nothing else; it asks no cloud. It never shows the value of a secret: what env() and
 // sensitive variables give, and literals of attributes such as password, appear in no diagnostic.
 //
@@ -31,6 +31,8 @@ type Options struct {
 	Env  func(name string) (string, bool) // nil: os.LookupEnv
 	// Offline puts a placeholder where env() finds nothing, and where a variable has no value.
 	Offline bool
+	// Rehearsal does so in cloud blocks alone: the sandbox takes the place of a cloud, whatever its credentials.
+	Rehearsal bool
 }
 
 // Placeholder stands, in a plan that was loaded offline, for a text that only the environment knows.

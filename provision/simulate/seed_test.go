@@ -56,6 +56,7 @@ var found = []struct {
 	{50761992, rackspaceToo + "a process that went on chose those that it had proven first, and removed one that served"},
 	{9001840, rackspaceToo + "half of a set that was to go was left, and looked like somebody else's"},
 	{72002056, flexToo + "a delivery that was given up was resumed after its run was undone, and left a private key in the key manager"},
+	{74001523, flexToo + "a delivery that had found SSH open, as another one had left it, was taken back and left it open"},
 	{105233, "a process that had lost its lease joined its line to one that its successor had torn"},
 	{1, "going back, servers were removed a TTL after the record was restored, not after the name servers agreed"},
 	{33, "a name that nothing proves went home while home did not answer"},

@@ -12,7 +12,8 @@ import (
 
 // Kinds of a renewal: a certificate delivered again to the servers of a run that is over.
 const (
-	// GroupOpen {cloud group port cidr run} → {}: one rule more in the run's own group.
+	// GroupOpen {cloud group port cidr run} → {port}: one rule more in the run's own group. Whoever undoes it closes the port, though another
+	// delivery had opened it.
 	GroupOpen provision.Kind = "group.open"
 	// LoginRecall {certificate fingerprint run public_key path} → {public_key}: the login key that the servers of a run know, made again
 	// in this process's memory from the certificate that it was derived from, wherever that is still kept.

@@ -107,7 +107,7 @@ func newBenchKeyed(t *testing.T, src, host string, o sandbox.Options, faults []s
 	b.no(err)
 	t.Cleanup(func() { _ = in.Close() })
 	b.app = &App{In: in, Out: &b.out, Err: &b.err, LookEnv: func(k string) (string, bool) { v, ok := b.env[k]; return v, ok }}
-	plan, err := planfile.Load(b.path("failover.hcl"), planfile.Options{Env: b.app.LookEnv})
+	plan, err := planfile.Load(b.path("failover.hcl"), planfile.Options{Env: b.app.LookEnv, Rehearsal: true})
 	b.no(err)
 	o.Boot, o.SSHDelay, o.DNSDelay = 300*time.Millisecond, 100*time.Millisecond, 100*time.Millisecond
 	for _, f := range faults {

@@ -112,7 +112,7 @@ const homeAddress = "203.0.113.10"
 // built-in one, whose home region is dark.
 func (a *App) openBox(ctx context.Context, o *runOptions) (plan provision.Plan, b *box, err error) {
 	if a.box != nil {
-		plan, err = a.load(o.shared, false)
+		plan, err = a.rehearse(o.shared)
 		plan.Operator = pick(o.me, plan.Operator)
 		return plan, a.box, err
 	}
@@ -138,7 +138,7 @@ func (a *App) openBox(ctx context.Context, o *runOptions) (plan provision.Plan, 
 		so.Faults = append(so.Faults, fault)
 	}
 	if o.shared.plan != "" {
-		if plan, err = a.load(o.shared, false); err == nil {
+		if plan, err = a.rehearse(o.shared); err == nil {
 			err = kind.fits(plan)
 		}
 	} else {

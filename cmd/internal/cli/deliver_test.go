@@ -210,7 +210,8 @@ func TestDeliverAbandoned(t *testing.T) {
 	b.must(exitDone, "--region", "ORD", "--sandbox", "--yes")
 	b.renew("collector.dripstat.test")
 	b.cloud.Ail("collector-1", 503)
-	b.must(exitFailed, "deliver", "--yes", "--json")
+	b.must(exitFailed, "deliver", "--yes")
+	b.must(exitFailed, "deliver", "--yes", "--json") // finds SSH open
 	b.cloud.Ail("collector-1", 0)
 	var run provision.RunID
 	for _, e := range b.events() {

@@ -40,13 +40,22 @@ func variables(list []string) (map[string]string, error) {
 
 // load reads the plan of these flags.
 func (a *App) load(s shared, offline bool) (provision.Plan, error) {
+	return a.read(s, planfile.Options{Offline: offline})
+}
+
+// rehearse is load for the sandbox, which needs no cloud's credentials.
+func (a *App) rehearse(s shared) (provision.Plan, error) {
+	return a.read(s, planfile.Options{Rehearsal: true})
+}
+
+func (a *App) read(s shared, o planfile.Options) (provision.Plan, error) {
 	path, err := planPath(s.plan)
 	if err != nil {
 		return provision.Plan{}, err
 	}
-	vars, err := variables(s.vars)
-	if err != nil {
+	if o.Vars, err = variables(s.vars); err != nil {
 		return provision.Plan{}, err
 	}
-	return planfile.Load(path, planfile.Options{Vars: vars, Env: a.LookEnv, Offline: offline})
+	o.Env = a.LookEnv
+	return planfile.Load(path, o)
 }
