@@ -66,6 +66,8 @@ func ours(paths []string) []string {
 // their parent. templates and sandbox are pure. Only cmd knows everyone.
 func mayImport(from, to string) bool {
 	switch {
+	case strings.HasSuffix(to, "test"): // what is for tests alone
+		return strings.HasSuffix(from, "test")
 	case strings.HasPrefix(from, "cmd/"):
 		return to == "cmd/internal/cli" || to == "cmd/internal/view" || !strings.HasPrefix(to, "cmd/")
 	case from == "secrets", from == "templates", from == "provision/sandbox":
@@ -96,7 +98,7 @@ func TestImports(t *testing.T) {
 	}
 	// The law must be able to find a breach.
 	for _, tt := range [][2]string{{"provision", "provision/steps"}, {"provision/engine", "provision/steps"}, {"provision/sandbox", "provision"},
-		{"secrets", "provision"}, {"templates", "secrets"}, {"provision/dns", "provision/dns/rfc2136"}, {"provision/verify", "cmd/internal/view"}} {
+		{"secrets", "provision"}, {"templates", "secrets"}, {"provision/dns", "provision/dns/rfc2136"}, {"provision/verify", "cmd/internal/view"}, {"cmd/internal/cli", "provision/rackspace/rackspacetest"}} {
 		if mayImport(tt[0], tt[1]) {
 			t.Errorf("%s may import %s", tt[0], tt[1])
 		}

@@ -22,25 +22,49 @@ func (c *Cloud) checkKeypair(ctx context.Context, a keypairArgs) (provision.Stat
 	if c.absent(KeypairCreate, a.Name) {
 		return absent()
 	}
-	s, err := c.service(ctx, "compute")
-	if err != nil {
-		return provision.Status{}, err
-	}
-	var got struct {
-		Keypair struct {
-			PublicKey string `json:"public_key"`
-		} `json:"keypair"`
-	}
-	none, err := s.missing(ctx, "read key pair "+a.Name, s.url("os-keypairs/"+url.PathEscape(a.Name)), &got)
+	have, ok, err := c.keypair(ctx, a.Name)
 	switch {
 	case err != nil:
 		return provision.Status{}, err
-	case none:
+	case !ok:
 		return absent()
-	case !sameKey(got.Keypair.PublicKey, a.PublicKey):
+	case !sameKey(have.PublicKey, a.PublicKey):
 		return provision.Status{State: provision.Failed, Out: provision.Values{"name": a.Name}, Seen: "a key pair of this name holds another key"}, nil
 	}
 	return done(provision.Values{"name": a.Name})
+}
+
+type keypair struct {
+	Name      string `json:"name"`
+	PublicKey string `json:"public_key"`
+}
+
+// keypair reads one; ok is false where there is none. Rackspace's first cloud documents their list alone, which has the keys.
+// https://github.com/rackerlabs/docs-cloud-servers/blob/master/src/common/samples/keypair-list-rsp.json
+func (c *Cloud) keypair(ctx context.Context, name string) (k keypair, ok bool, err error) {
+	s, err := c.service(ctx, "compute")
+	if err != nil {
+		return k, false, err
+	}
+	if !c.legacy {
+		var one struct {
+			Keypair keypair `json:"keypair"`
+		}
+		none, err := s.missing(ctx, "read key pair "+name, s.url("os-keypairs/"+url.PathEscape(name)), &one)
+		return one.Keypair, !none && err == nil, err
+	}
+	var list struct {
+		Keypairs []struct {
+			Keypair keypair `json:"keypair"`
+		} `json:"keypairs"`
+	}
+	err = s.get(ctx, "look for key pair "+name, s.url("os-keypairs"), &list)
+	for _, x := range list.Keypairs {
+		if x.Keypair.Name == name {
+			k, ok = x.Keypair, true
+		}
+	}
+	return k, ok, err
 }
 
 // sameKey compares type and key, not the comment.
@@ -64,16 +88,11 @@ func (c *Cloud) createKeypair(ctx context.Context, a keypairArgs) error {
 }
 
 func (c *Cloud) checkNoKeypair(ctx context.Context, a deleteArgs) (provision.Status, error) {
-	s, err := c.service(ctx, "compute")
+	_, ok, err := c.keypair(ctx, a.Name)
 	if err != nil {
 		return provision.Status{}, err
 	}
-	var got struct{}
-	none, err := s.missing(ctx, "read key pair "+a.Name, s.url("os-keypairs/"+url.PathEscape(a.Name)), &got)
-	if err != nil {
-		return provision.Status{}, err
-	}
-	if none {
+	if !ok {
 		return done(provision.Values{"name": a.Name})
 	}
 	return absent()

@@ -284,6 +284,9 @@ func (c *Cloud) body(a serverArgs, minor int) map[string]any {
 			bdm["volume_type"] = a.VolumeType
 		}
 		srv["block_device_mapping_v2"] = []any{bdm}
+		if c.legacy { // it is empty, and there: https://github.com/rackerlabs/docs-cloud-servers/blob/master/src/common/samples/server-create-boot-vol-req.json
+			srv["imageRef"] = ""
+		}
 	} else {
 		srv["imageRef"] = a.Image
 	}

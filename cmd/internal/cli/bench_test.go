@@ -120,6 +120,9 @@ func newBenchKeyed(t *testing.T, src, host string, o sandbox.Options, faults []s
 	b.cloud, err = sandbox.Start(t.Context(), o)
 	b.no(err)
 	t.Cleanup(func() { _ = b.cloud.Close() })
+	if o.Rackspace != nil || o.Flex {
+		t.Cleanup(b.covered)
+	}
 	if b.cloud.SingleAddress() {
 		t.Skip("this machine has only 127.0.0.1 on loopback")
 	}

@@ -163,11 +163,16 @@ func parse(body []byte) (v any, ok bool) {
 
 // Base is the endpoint's path, which ends in the account where there is one.
 func (a *API) Base() string {
-	u, _ := url.Parse(strings.NewReplacer("{region}", "ord").Replace(a.Endpoint))
-	if u == nil {
-		return ""
-	}
-	return u.Path
+	_, rest, _ := strings.Cut(a.Endpoint, "://")
+	_, path, _ := strings.Cut(rest, "/")
+	return "/" + path
+}
+
+// At reports whether a host is the endpoint's, in any region.
+func (a *API) At(host string) bool {
+	_, rest, _ := strings.Cut(a.Endpoint, "://")
+	name, _, _ := strings.Cut(rest, "/")
+	return matches(name, host)
 }
 
 // Exchange gives one by its name; nil where there is none.
@@ -180,21 +185,26 @@ func (a *API) Exchange(name string) *Exchange {
 	return nil
 }
 
-// Find gives the exchange of a request, whose path is below the endpoint; the error says what of the nearest one differs.
-func (a *API) Find(method, path string, query url.Values, body []byte) (*Exchange, error) {
+// Find gives the exchanges of a request, whose path is below the endpoint. Where there is none, the error says what of the nearest one
+// differs.
+func (a *API) Find(method, path string, query url.Values, body []byte) ([]*Exchange, error) {
+	var out []*Exchange
 	why := fmt.Errorf("%s: no fixture has %s %s", a.Name, method, path)
 	for i := range a.Exchanges {
 		e := &a.Exchanges[i]
 		if e.Unsent != "" || e.Request.Method != method || !matches(e.Request.Path, path) {
 			continue
 		}
-		err := e.Request.differs(query, body)
-		if err == nil {
-			return e, nil
+		if err := e.Request.differs(query, body); err != nil {
+			why = fmt.Errorf("%s: %s: %s %s %w", a.Name, e.Name, method, path, err)
+			continue
 		}
-		why = fmt.Errorf("%s: %s: %s %s %w", a.Name, e.Name, method, path, err)
+		out = append(out, e)
 	}
-	return nil, why
+	if len(out) == 0 {
+		return nil, why
+	}
+	return out, nil
 }
 
 func (r Request) differs(query url.Values, body []byte) error {
@@ -235,20 +245,18 @@ func (r Request) differs(query url.Values, body []byte) error {
 	return nil
 }
 
-// Covers says whether there is a fixture for a request, whose path is the whole one, and for the status of its answer. Where the body is
-// not known, as that of a login, which no log has, any will do.
+// Covers says whether there is a fixture for a request, whose path is the whole one, and for the status of its answer; 0 is none. Where the
+// body is not known, as that of a login, which no log has, any will do.
 func (a *API) Covers(method, path string, query url.Values, body []byte, known bool, status int) error {
-	below, err := a.below(path)
+	below, err := a.Below(path)
 	if err != nil {
 		return err
 	}
 	var of []*Exchange
 	if known {
-		e, err := a.Find(method, below, query, body)
-		if err != nil {
+		if of, err = a.Find(method, below, query, body); err != nil {
 			return err
 		}
-		of = append(of, e)
 	}
 	for i := range a.Exchanges {
 		// Bodies that differ are answered alike.
@@ -258,6 +266,9 @@ func (a *API) Covers(method, path string, query url.Values, body []byte, known b
 	}
 	if len(of) == 0 {
 		return fmt.Errorf("%s: no fixture has %s %s", a.Name, method, below)
+	}
+	if status == 0 {
+		return nil
 	}
 	for _, e := range of {
 		if slices.ContainsFunc(e.Answers, func(x Answer) bool { return x.Status == status }) {
@@ -270,8 +281,8 @@ func (a *API) Covers(method, path string, query url.Values, body []byte, known b
 	return fmt.Errorf("%s: %s: no fixture has the answer %d", a.Name, of[0].Name, status)
 }
 
-// below is a path without the endpoint's.
-func (a *API) below(path string) (string, error) {
+// Below is a path without the endpoint's, which it must begin with.
+func (a *API) Below(path string) (string, error) {
 	base := strings.Split(strings.Trim(a.Base(), "/"), "/")
 	have := strings.Split(strings.Trim(path, "/"), "/")
 	if len(have) < len(base) || !matches(strings.Join(base, "/"), strings.Join(have[:len(base)], "/")) {
