@@ -22,8 +22,10 @@ func leafText(cert *secrets.Certificate) string {
 func TestStanding(t *testing.T) {
 	cert := rsaCertificate(t)
 	r := &recorded{t: t, answer: map[string]answer{
-		"GET loadbalancers": {200, nil, `{"loadBalancers":[{"id":71,"name":"shop-edge","protocol":"HTTP","port":80,"status":"ACTIVE","virtualIps":[{"address":"206.55.130.1","type":"PUBLIC","ipVersion":"IPV4"}]},
-			{"id":"72","name":"71","protocol":"TCP","port":25,"status":"ACTIVE"},{"id":73,"name":"shop-edge","protocol":"HTTP","status":"PENDING_DELETE"}]}`},
+		"GET loadbalancers": {200, nil, `{"loadBalancers":[{"id":71,"name":"shop-edge","status":"ACTIVE"},{"id":"72","name":"71","status":"ACTIVE"},{"id":73,"name":"shop-edge","status":"PENDING_DELETE"},
+			{"id":74,"name":"shop-edge","status":"ACTIVE"}]}`}, // the last is gone by the next look
+		"GET loadbalancers/71":                {200, nil, `{"loadBalancer":{"id":71,"name":"shop-edge","protocol":"HTTP","port":80,"status":"ACTIVE","virtualIps":[{"address":"206.55.130.1","type":"PUBLIC","ipVersion":"IPV4"}]}}`},
+		"GET loadbalancers/72":                {200, nil, `{"loadBalancer":{"id":"72","name":"71","protocol":"TCP","port":25,"status":"ACTIVE"}}`},
 		"GET loadbalancers/71/nodes":          {200, nil, nodesSample},
 		"GET loadbalancers/72/nodes":          {200, nil, `{"nodes":[]}`},
 		"GET loadbalancers/71/ssltermination": {200, nil, `{"sslTermination":{"enabled":true,"securePort":443,"secureTrafficOnly":false,"certificate":"` + leafText(cert) + `"}}`},

@@ -23,9 +23,12 @@ func (r *Region) standing(ctx context.Context, all []loadBalancer, e provision.E
 		if b.going() || e.Name != "" && b.Name != e.Name && string(b.ID) != e.Name {
 			continue
 		}
-		s, err := r.stands(ctx, b)
+		s, there, err := r.stands(ctx, b.ID)
 		if err != nil {
 			return nil, err
+		}
+		if !there {
+			continue
 		}
 		if e.Name == "" && len(e.Replaced(s)) == 0 { // a filter that was not heeded
 			continue
@@ -39,21 +42,25 @@ func (r *Region) standing(ctx context.Context, all []loadBalancer, e provision.E
 	return out, nil
 }
 
-// stands reads what a list does not show.
-func (r *Region) stands(ctx context.Context, b loadBalancer) (provision.Standing, error) {
-	s := provision.Standing{ID: string(b.ID), Name: b.Name, Status: b.Status, Protocol: b.Protocol, Plain: true}
+// stands reads one: a list does not show its members, and a filtered one may show nothing but its name.
+func (r *Region) stands(ctx context.Context, id ident) (s provision.Standing, there bool, err error) {
+	b, there, err := r.read(ctx, id)
+	if err != nil || !there || b.going() {
+		return s, false, err
+	}
+	s = provision.Standing{ID: string(b.ID), Name: b.Name, Status: b.Status, Protocol: b.Protocol, Plain: true}
 	s.IPv4, s.IPv6 = b.addresses()
 	nodes, err := r.nodes(ctx, b.ID)
 	if err != nil {
-		return s, err
+		return s, false, err
 	}
 	for _, n := range nodes {
 		s.Members = append(s.Members, provision.StandingMember{ID: string(n.ID), Address: n.Address, Port: n.Port, Condition: n.Condition})
 	}
 	t, err := r.terminates(ctx, b.ID)
 	if err != nil {
-		return s, err
+		return s, false, err
 	}
 	s.TLSPort, s.Plain, s.Fingerprint = t.Port, !bool(t.Enabled) || !bool(t.Only), fingerprint(t.Certificate)
-	return s, nil
+	return s, true, nil
 }

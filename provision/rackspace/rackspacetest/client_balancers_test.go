@@ -45,7 +45,7 @@ func testBalancers(t *testing.T) {
 			r.next(list, answer)
 			x, _, _ := r.front()
 			inv := provision.Inventory{Cloud: "rax", Region: "ORD"}
-			x.Inventory(t.Context(), "shop", &inv)
+			x.Inventory(t.Context(), "shop", nil, &inv)
 			if o := inv.Balancing; o == nil || len(o.Balancers) != 1 || o.Balancers[0].ID != "2200" || o.Balancers[0].Addresses[0] != "192.0.2.18" || o.Members != 25 ||
 				inv.Quotas["load_balancers"] != (provision.Quota{Limit: 25, Used: 1}) || len(inv.Unread) > 0 {
 				t.Errorf("%+v %+v", inv, inv.Balancing)
