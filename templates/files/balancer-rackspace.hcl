@@ -64,6 +64,7 @@ load_balancer "edge" {
   cloud     = cloud.rax
   members   = server.web
   terminate = certificate.edge
+  # existing = { member = "10.181.4.7" } # joins the one that has this member, and takes its place; or "NAME". It keeps its own settings
   # tls_versions            = ["1.2", "1.3"] # turns the older ones off
   # connection_limit_per_ip = 100
   # allowed_cidrs           = ["203.0.113.0/24"]
