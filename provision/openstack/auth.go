@@ -208,6 +208,8 @@ func serviceTypes(service string) []string {
 		return []string{"network", "networking"}
 	case "dns":
 		return []string{"dns", "dnsv2"}
+	case "rax:dns": // the first in samples of catalogs, the other in https://docs.rackspace.com/reference/cloud-dns-service-access-endpoints
+		return []string{"rax:dns", "managedDNS"}
 	}
 	return []string{service}
 }

@@ -12,7 +12,8 @@ import (
 type Rackspace struct {
 	// Offset writes times as "-06:00" where the others end in Z: the documents show both.
 	Offset bool
-	// Old writes ids of Cloud DNS as numbers, as before its release 1.0.35; else they are texts.
+	// Old writes ids of Cloud DNS as numbers, as before its release 1.0.35; else they are texts. Where documents contradict each other
+	// about a status, a header or a body, it is the other side too.
 	Old bool
 	// Managed lets servers be worked on after they are ACTIVE, as long as this, as those of managed accounts are; their metadata says so.
 	Managed time.Duration

@@ -182,7 +182,7 @@ func testBalancers(t *testing.T) {
 		r.next(redirect, "not while TLS does not end there")
 		fails(t, hs[balancer.Redirect].Do(t.Context(), step, in), provision.Final, "HTTPS Redirect is only available")
 		for answer, says := range map[string]string{"any: it is being changed": "it is being changed", "any: it is being changed, in the documents' words": "it is being changed",
-			"any: too many requests, in a header": "too many requests", "any: too many requests, in the body": "too many requests", "any: away": "not available"} {
+			"any: too many requests, in a header": "too many requests", "any: too many requests, in the body": "too many requests", "any: away": "not available", "any: away, and its body says broken": "not available"} {
 			r.next(redirect, answer)
 			if e := fails(t, hs[balancer.Redirect].Do(t.Context(), step, in), provision.Transient, says); strings.Contains(says, "many") && (e.After < time.Second || e.After > 3*time.Second) {
 				t.Errorf("%s: after %s", answer, e.After)
@@ -195,12 +195,16 @@ func testBalancers(t *testing.T) {
 		if n := r.asked("identity: log in with an API key", "a token"); n != 6 {
 			t.Errorf("%d logins", n)
 		}
+		for _, answer := range []string{"building", "building, by another word"} {
+			r.from(show, answer)
+			state(t, hs[balancer.Redirect], in, provision.Working, "")
+		}
 		r.from(show, "in ERROR")
 		state(t, hs[balancer.Redirect], in, provision.Failed, "only Rackspace's support can change it")
 	})
 	client(t, "readings are repeated", func(t *testing.T, r *replay) {
 		in := with("id", "2200", "name", name, "run", run, "slot", "edge-vip")
-		for _, answer := range []string{"nothing", "any: too many requests, in a header", "any: the token has ended", "any: broken", "any: away"} {
+		for _, answer := range []string{"nothing", "any: too many requests, in a header", "any: the token has ended", "any: broken", "any: away", "any: away, and its body says broken"} {
 			r.next(list, answer)
 			_, hs, _ := r.front()
 			state(t, hs[balancer.Delete], in, provision.Absent, "ACTIVE")

@@ -79,6 +79,14 @@ func testIdentity(t *testing.T) {
 			}
 		}
 	})
+	client(t, "both names of DNS", func(t *testing.T, r *replay) {
+		for _, answer := range []string{"a token, and DNS by the name of the samples", "a token, and DNS by the name of its document"} {
+			r.from(with, answer)
+			if sc, err := r.cloud(credentials()).CloudDNS(t.Context()); err != nil || sc.Endpoint != "https://dns.api.rackspacecloud.com/v1.0/123456/" {
+				t.Errorf("%s: %v", answer, err)
+			}
+		}
+	})
 	client(t, "refused", func(t *testing.T, r *replay) {
 		r.from(with, "refused")
 		pe := fails(t, r.cloud(credentials()).Connect(t.Context()), provision.Final, "not accepted")

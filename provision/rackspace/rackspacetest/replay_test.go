@@ -26,13 +26,14 @@ type replay struct {
 	t    *testing.T
 	apis map[string]*rackspacetest.API
 
-	mu    sync.Mutex
-	once  []gift            // first those
-	stay  map[string]gift   // then those, by exchange
-	gave  map[string]int    // by the answer's name in full
-	sent  []*http.Request   // in order
-	plain map[string]string // in the place of names in braces
-	conns chan net.Conn     // to the server
+	mu     sync.Mutex
+	once   []gift            // first those
+	stay   map[string]gift   // then those, by exchange
+	gave   map[string]int    // by the answer's name in full
+	sent   []*http.Request   // in order
+	plain  map[string]string // in the place of names in braces
+	conns  chan net.Conn     // to the server
+	closed chan struct{}
 }
 
 // gift is an answer that is given to an exchange.
@@ -47,7 +48,7 @@ func client(t *testing.T, name string, test func(t *testing.T, r *replay)) {
 	secrets := made(t) // outside: keys take their time
 	t.Run(name, func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			r := &replay{t: t, apis: load(t), stay: map[string]gift{}, gave: map[string]int{}, plain: map[string]string{"token": "made-up-token"}, conns: make(chan net.Conn)}
+			r := &replay{t: t, apis: load(t), stay: map[string]gift{}, gave: map[string]int{}, plain: map[string]string{"token": "made-up-token"}, conns: make(chan net.Conn), closed: make(chan struct{})}
 			for k, v := range secrets {
 				r.plain[k] = v
 			}
@@ -67,21 +68,17 @@ func client(t *testing.T, name string, test func(t *testing.T, r *replay)) {
 
 // Accept, Close and Addr make it a listener.
 func (r *replay) Accept() (net.Conn, error) {
-	c, ok := <-r.conns
-	if !ok {
+	select {
+	case c := <-r.conns:
+		return c, nil
+	case <-r.closed:
 		return nil, net.ErrClosed
 	}
-	return c, nil
 }
 
-// Close ends it.
+// Close ends it, and is called once.
 func (r *replay) Close() error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.conns != nil {
-		close(r.conns)
-	}
-	r.conns = nil
+	close(r.closed)
 	return nil
 }
 
@@ -90,14 +87,12 @@ func (r *replay) Addr() net.Addr { return &net.TCPAddr{} }
 
 func (r *replay) dial(context.Context, string, string) (net.Conn, error) {
 	mine, theirs := net.Pipe()
-	r.mu.Lock()
-	conns := r.conns
-	r.mu.Unlock()
-	if conns == nil {
+	select {
+	case r.conns <- theirs:
+		return mine, nil
+	case <-r.closed:
 		return nil, net.ErrClosed
 	}
-	conns <- theirs
-	return mine, nil
 }
 
 // transport reaches it under any name; what would be TLS is not, here.
