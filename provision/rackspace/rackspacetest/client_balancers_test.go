@@ -140,6 +140,45 @@ func testBalancers(t *testing.T) {
 		r.next("balancers: change a node's condition", "there is no such node")
 		fails(t, hs[balancer.Enable].Do(t.Context(), step, in), provision.Final, "it is not there")
 	})
+	client(t, "one that was there", func(t *testing.T, r *replay) {
+		for answer, listed := range map[string]string{"this one": "their ids numbers", "this one, its id a text": "their ids texts"} {
+			x, _, _ := r.front()
+			r.from("balancers: who has a node, once it has one", answer)
+			r.from(nodes, listed)
+			r.from(show, "ACTIVE, as the sample shows it")
+			r.from(tls, "as the sample shows it")
+			inv := provision.Inventory{Cloud: "rax", Region: "ORD"}
+			x.Inventory(t.Context(), "shop", []provision.Balancer{{Name: "edge", Existing: &provision.Existing{Member: "10.2.2.3"}}}, &inv)
+			if s := inv.Balancing.Stands("edge"); s == nil || s.ID != "2200" || s.Protocol != "HTTP" || s.IPv4 == "" || s.TLSPort != 443 || s.Plain || s.Fingerprint == "" || len(s.Members) == 0 || s.Members[0].ID != "185" {
+				t.Errorf("%s: %+v %+v", answer, inv.Balancing, inv.Unread)
+			}
+			r.next("balancers: who has a node", "none")
+			inv = provision.Inventory{Cloud: "rax", Region: "ORD"}
+			x.Inventory(t.Context(), "shop", []provision.Balancer{{Name: "edge", Existing: &provision.Existing{Member: "10.9.9.9"}}}, &inv)
+			if got, read := inv.Balancing.Standing["edge"]; len(got) > 0 || !read {
+				t.Errorf("%+v", got)
+			}
+		}
+		_, hs, cert := r.front()
+		state(t, hs[balancer.Use], with("id", "2200", "name", "shop-edge"), provision.Done, "")
+		r.from(nodes, "their ids numbers")
+		was := with("balancer", "2200", "nodes", []any{map[string]any{"id": "186", "address": "10.2.2.4", "port": 8080, "condition": "ENABLED"}})
+		state(t, hs[balancer.Disable], was, provision.Absent, "")
+		fine(t, hs[balancer.Disable].Do(t.Context(), step, was))
+		state(t, hs[balancer.Restore], was, provision.Done, "") // it still shows that it was not changed
+		out := with("balancer", "2200", "member_port", 8080, "members", []any{"10.2.2.4"})
+		state(t, hs[balancer.Detach], out, provision.Absent, "")
+		r.next("balancers: delete nodes", "one is not there")
+		fails(t, hs[balancer.Detach].Do(t.Context(), step, out), provision.Transient, "not a part of your loadbalancer")
+		r.next("balancers: delete nodes", "accepted")
+		fine(t, hs[balancer.Detach].Do(t.Context(), step, out))
+		no := with("balancer", "2200", "fingerprint", cert.Fingerprint(), "nodes", []any{map[string]any{"id": "185"}, map[string]any{"id": "186"}})
+		r.from(tls, "as the sample shows it")
+		state(t, hs[balancer.Unterminate], no, provision.Absent, "")
+		fine(t, hs[balancer.Unterminate].Do(t.Context(), step, no))
+		r.next(tls+" before it does", "none")
+		state(t, hs[balancer.Unterminate], no, provision.Done, "")
+	})
 	client(t, "TLS", func(t *testing.T, r *replay) {
 		for _, answer := range []string{"as its document says", "as the service's code says"} {
 			_, hs, cert := r.front()
