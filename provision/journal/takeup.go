@@ -31,8 +31,17 @@ func (e *AbandonedError) Error() string {
 	return fmt.Sprintf("run %s is being undone by run %s, or was", e.Run.Short(), e.By.Short())
 }
 
+// FollowedError says that another delivery to what the same run has made was begun since.
+type FollowedError struct{ Run, By provision.RunID }
+
+// Error names both.
+func (e *FollowedError) Error() string {
+	return fmt.Sprintf("run %s was followed by run %s, which delivers to the same servers and load balancers", e.Run.Short(), e.By.Short())
+}
+
 // Resume gives the events of a run to one who holds the lease and will go on with it, or an *AbandonedError. A delivery ends with the run that
-// it is of: its certificate would come to a key manager that nobody clears any more.
+// it is of: its certificate would come to a key manager that nobody clears any more. It ends, too, with the next one, whose certificate it would
+// replace by one that is older: a *FollowedError.
 func Resume(ctx context.Context, s Store, service string, run provision.RunID) ([]provision.Event, error) {
 	events, err := Read(ctx, s, service, run)
 	if err != nil {
@@ -47,8 +56,32 @@ func Resume(ctx context.Context, s Store, service string, run provision.RunID) (
 		if _, err := Resume(ctx, s, service, events[0].Graph.Of); err != nil && !errors.Is(err, store.ErrNotFound) {
 			return nil, err
 		}
+		if err := followed(ctx, s, service, run, events[0].Graph.Of); err != nil {
+			return nil, err
+		}
 	}
 	return events, nil
+}
+
+// followed looks for a delivery of the same run that began after one.
+func followed(ctx context.Context, s Store, service string, delivery, of provision.RunID) error {
+	runs, err := Runs(ctx, s, service)
+	if err != nil {
+		return err
+	}
+	for _, e := range runs {
+		if e.Run <= delivery { // ids sort by time
+			continue
+		}
+		events, err := Read(ctx, s, service, e.Run)
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
+			return err
+		}
+		if len(events) > 0 && events[0].Graph != nil && events[0].Graph.Purpose == "deliver" && events[0].Graph.Of == of {
+			return &FollowedError{Run: delivery, By: e.Run}
+		}
+	}
+	return nil
 }
 
 // Abandon writes into a run's journal that another run undoes it, for one who holds the lease and made the

@@ -39,6 +39,17 @@ func TestTakeUp(t *testing.T) {
 			t.Errorf("a delivery of run %s: %v", run, err)
 		}
 	}
+	next := &provision.Graph{Purpose: "deliver", Of: "01LOST"}
+	if _, err := Open(m, "dripstat", "01E", 0).Append(ctx, provision.Event{V: 1, Type: provision.RunStarted, Graph: next}); err != nil {
+		t.Fatal(err)
+	}
+	var followed *FollowedError
+	if _, err := Resume(ctx, m, "dripstat", "01D01LOST"); !errors.As(err, &followed) || followed.By != "01E" {
+		t.Errorf("a delivery goes on after the next one: %v", err)
+	}
+	if _, err := Resume(ctx, m, "dripstat", "01E"); err != nil {
+		t.Errorf("the last one: %v", err)
+	}
 	if err := Abandon(ctx, m, "dripstat", "01RUN", "01AGAIN", 3); err != nil {
 		t.Errorf("an undoing that died cannot be begun anew: %v", err)
 	}

@@ -272,11 +272,11 @@ func (a *apart) again(id provision.StepID, st provision.Status) time.Duration {
 func (a *apart) Check(ctx context.Context, s provision.Step, in provision.Values) (provision.Status, error) {
 	h := fnv.New32a()
 	_, _ = h.Write([]byte(s.ID))
-	own := time.Duration(h.Sum32() % 9973)
-	time.Sleep(own) // several begin at once, and what is bounded by the same minute ends at once
+	own := h.Sum32() % 9973
+	time.Sleep(time.Duration(own)) // several begin at once, and what is bounded by the same minute ends at once
 	st, err := a.Handler.Check(context.WithValue(ctx, asker{}, s.ID), s, in)
-	st.Again = a.again(s.ID, st) + own*time.Microsecond
-	time.Sleep(own) // one list answers several at once
+	st.Again = a.again(s.ID, st) + time.Duration(own)*time.Microsecond
+	time.Sleep(time.Duration(own)) // one list answers several at once
 	return st, err
 }
 

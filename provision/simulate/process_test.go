@@ -122,6 +122,9 @@ func (p *process) perform(g provision.Graph, id provision.RunID, resume bool) (p
 		if undone := (*journal.AbandonedError)(nil); errors.As(err, &undone) {
 			return provision.OutcomeFailed, err
 		}
+		if followed := (*journal.FollowedError)(nil); errors.As(err, &followed) {
+			return provision.OutcomeFailed, err
+		}
 		if err != nil && p.ctx.Err() == nil && !p.mayLack(err) {
 			p.w.wrong("the journal cannot be read: %v", err)
 		}

@@ -45,10 +45,6 @@ func (w *world) renew() bool {
 		return true
 	}
 	r := &w.renewal
-	r.to = pick(d, original, sameKey, otherKey, otherKey, elliptic, elliptic) // the same again: after a reboot
-	if w.legacy() && r.to == elliptic {
-		r.to = otherKey
-	}
 	r.before = w.made()
 	w.renewTrouble(d)
 	patience := pick(d, 1, 2, 9, 9, 9) // tries before it is given up
@@ -61,6 +57,9 @@ func (w *world) renew() bool {
 		if !resume {
 			w.turns++
 			r.ids = append(r.ids, runID(w.seed, w.turns))
+			if r.to = pick(d, original, sameKey, otherKey, otherKey, elliptic, elliptic); w.legacy() && r.to == elliptic { // the same again: after a reboot
+				r.to = otherKey
+			}
 		}
 		id := r.ids[len(r.ids)-1]
 		w.turned = id
@@ -79,7 +78,7 @@ func (w *world) renew() bool {
 			w.count(func(t *tally) { t.Renewed++ })
 			w.checkRenewed()
 			w.checkDone()
-			return len(w.problems) == 0
+			return len(w.problems) == 0 && w.tooLate(r.ids[:len(r.ids)-1])
 		case try == patience:
 			w.count(func(t *tally) { t.GivenUp++ })
 			r.open = true
@@ -133,19 +132,31 @@ func (w *world) takeBack(id provision.RunID) bool {
 
 // late lets somebody go on with a delivery that was given up, after the run that it is of was undone: there is nothing to deliver to any more.
 func (w *world) late() {
-	if !w.renewal.open {
-		return
+	if w.renewal.open {
+		w.goOn(w.renewal.ids)
+		w.checkNothing()
 	}
-	for _, id := range w.renewal.ids {
-		if !w.begun(id) {
-			continue
+}
+
+// tooLate lets somebody go on with deliveries that others followed: what those have brought stays.
+func (w *world) tooLate(ids []provision.RunID) bool {
+	if len(ids) > 0 {
+		w.goOn(ids)
+		w.checkRenewed()
+	}
+	return len(w.problems) == 0
+}
+
+// goOn resumes what has begun.
+func (w *world) goOn(ids []provision.RunID) {
+	for _, id := range ids {
+		if w.begun(id) {
+			outcome, err := w.spell(func(p *process) (provision.Outcome, error) {
+				return p.perform(provision.Graph{Purpose: "resume"}, id, true)
+			})
+			w.note("outcome of deliver, too late: %s %v", outcome, err)
 		}
-		outcome, err := w.spell(func(p *process) (provision.Outcome, error) {
-			return p.perform(provision.Graph{Purpose: "resume"}, id, true)
-		})
-		w.note("outcome of deliver, too late: %s %v", outcome, err)
 	}
-	w.checkNothing()
 }
 
 // redeliver is what `failover deliver` does with the journals and the cloud.

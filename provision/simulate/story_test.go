@@ -203,7 +203,7 @@ func (w *world) spell(work func(*process) (provision.Outcome, error)) (provision
 			id = w.turned
 		}
 		if n := len(w.renewal.ids); n > 0 && w.dice("an old delivery").IntN(3) == 0 {
-			id = w.renewal.ids[n-1]
+			id = w.renewal.ids[w.dice("which delivery").IntN(n)]
 		}
 		wg.Go(func() {
 			time.Sleep(after)

@@ -210,12 +210,18 @@ func TestDeliverAbandoned(t *testing.T) {
 	b.must(exitDone, "--region", "ORD", "--sandbox", "--yes")
 	b.renew("collector.dripstat.test")
 	b.cloud.Ail("collector-1", 503)
-	b.must(exitFailed, "deliver", "--yes")
-	b.must(exitFailed, "deliver", "--yes", "--json") // finds SSH open
+	latest := func() (run provision.RunID) {
+		b.must(exitFailed, "deliver", "--yes", "--json")
+		for _, e := range b.events() {
+			run = e.Run
+		}
+		return run
+	}
+	first, run := latest(), latest() // which finds SSH open
 	b.cloud.Ail("collector-1", 0)
-	var run provision.RunID
-	for _, e := range b.events() {
-		run = e.Run
+	b.must(exitUsage, "resume", string(first))
+	if says := "was followed by run " + run.Short(); !strings.Contains(b.err.String(), says) {
+		t.Errorf("it does not say %q:\n%s", says, b.err.String())
 	}
 	b.must(exitDone, "abandon", string(run), "--yes")
 	if n := b.openPorts(); n != 0 {

@@ -147,6 +147,10 @@ func (p *performance) takeUp(ctx context.Context) (err error) {
 	case len(p.past) > 0:
 		p.past, err = journal.Resume(ctx, p.store.runs, service, p.id)
 		var undone *journal.AbandonedError
+		var followed *journal.FollowedError
+		if errors.As(err, &followed) {
+			return usage("failover resume "+followed.By.Short()+" goes on with that one, if it is not done; failover abandon "+p.id.Short()+" ends this one", "%v", followed)
+		}
 		if errors.As(err, &undone) && undone.Run != p.id { // a delivery, of a run that is undone
 			return usage("failover runs lists them", "%v: its servers are gone, or going", undone)
 		}
