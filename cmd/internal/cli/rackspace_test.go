@@ -265,6 +265,9 @@ func TestSandboxOfTheOtherKind(t *testing.T) {
 // Where a cloud has no console, one private key is in user-data: the throwaway host key, which is good for nothing once it has been
 // replaced. Neither it nor the key that replaces it, nor the certificate's, is anywhere else.
 func TestThrowawayKeyIsInUserDataAlone(t *testing.T) {
+	if apart(t) {
+		return
+	}
 	tmp := t.TempDir() // not parallel: the environment is the process's
 	for _, k := range []string{"TMPDIR", "HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME"} {
 		t.Setenv(k, tmp)

@@ -62,6 +62,9 @@ func issuingVault(t *testing.T, b *bench, role map[string]any) *vaulttest.Server
 // A role of Vault's signs, or makes, the certificate during the run; its key is in nothing that is sent to the cloud, printed,
 // or written but sealed. A run that was stopped goes on with it.
 func TestVaultIssues(t *testing.T) {
+	if apart(t) {
+		return
+	}
 	for _, mode := range []string{"sign", "issue"} {
 		t.Run(mode, func(t *testing.T) {
 			tmp := t.TempDir()
