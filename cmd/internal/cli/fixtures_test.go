@@ -67,7 +67,7 @@ func TestUncovered(t *testing.T) {
 		"another type":  {Service: "clb", Method: "PUT", Path: base + "/nodes/5", Body: []byte(`{"node":{"condition":1}}`), Status: 202},
 		"a parameter":   {Service: "clb", Method: "GET", Path: base, Query: "verbose=1", Status: 200},
 		"another path":  {Service: "clb", Method: "GET", Path: base + "/stats", Status: 200},
-		"a method":      {Service: "clb", Method: "DELETE", Path: base + "/ssltermination", Status: 200},
+		"a method":      {Service: "clb", Method: "DELETE", Path: base + "/healthmonitor", Status: 202},
 		"an answer":     {Service: "clb", Method: "GET", Path: base, Status: 418},
 		"a service":     {Service: "neutron", Method: "GET", Path: "/v2.0/networks", Status: 200},
 		"a value":       {Service: "clouddns", Method: "GET", Path: "/v1.0/123456/domains/7", Query: "showRecords=true&showSubdomains=false", Status: 200},
