@@ -130,7 +130,7 @@ func (o *deliverOptions) graph(ctx context.Context, p past, s *site, st *keep) (
 	case abandoned(p):
 		return none, provision.Facts{}, usage("failover runs lists them", "run %s was abandoned, or is being: its servers are gone, or going", run.Short())
 	}
-	later, err := renewals(ctx, st, p)
+	later, unread, err := renewals(ctx, st, p)
 	if err != nil {
 		return none, provision.Facts{}, err
 	}
@@ -141,6 +141,9 @@ func (o *deliverOptions) graph(ctx context.Context, p past, s *site, st *keep) (
 	}
 	r := &renewal{o: o, past: p, site: s, facts: provision.Facts{Region: p.graph.Region, At: time.Now(), Certificates: map[string]provision.CertificateFacts{}},
 		got: map[string]*secrets.Certificate{}, plan: steps.Renewal{Roots: map[string]string{}}}
+	for _, e := range unread {
+		r.find(provision.Warn, "earlier run", "run "+e.Run.Short(), "failover status "+e.Run.Short()+" tells why", "its journal cannot be read: if it delivered a certificate, servers may know another login key than is thought here")
+	}
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute) // a person may be asked meanwhile
 	defer cancel()
 	if r.pulled(pulled, len(servers)+len(balancers)); len(servers)+len(balancers) == 0 {
@@ -213,22 +216,26 @@ func (r *renewal) pulled(pulled []steps.Ended, others int) {
 	}
 }
 
-// renewals reads the journals of what was delivered to the run's servers since, oldest first.
-func renewals(ctx context.Context, st *keep, of past) ([][]provision.Event, error) {
+// renewals reads the journals of what was delivered to the run's servers since, oldest first. unread are later runs of which nobody knows whether
+// they did.
+func renewals(ctx context.Context, st *keep, of past) (out [][]provision.Event, unread []journal.Entry, err error) {
 	runs, err := journal.Runs(ctx, st.runs, of.entry.Service)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	var out [][]provision.Event
 	for _, e := range runs {
 		if e.Run <= of.entry.Run { // ids sort by time
 			continue
 		}
-		if p, err := readPast(ctx, st, e); err == nil && p.graph.Purpose == "deliver" && p.graph.Of == of.entry.Run {
-			out = append(out, p.events)
+		events, err := journal.Read(ctx, st.runs, e.Service, e.Run)
+		switch {
+		case err != nil:
+			unread = append(unread, e)
+		case len(events) > 0 && events[0].Graph != nil && events[0].Graph.Purpose == "deliver" && events[0].Graph.Of == of.entry.Run:
+			out = append(out, events)
 		}
 	}
-	return out, nil
+	return out, unread, nil
 }
 
 func (r *renewal) find(w provision.Weight, check, thing, hint, what string, a ...any) {

@@ -8,6 +8,7 @@ import (
 	"encoding/pem"
 	"net"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -278,5 +279,24 @@ func TestDeliverKeepsThePlace(t *testing.T) {
 				t.Errorf("they serve %v", got)
 			}
 		})
+	}
+}
+
+// A journal that cannot be read may be that of a delivery, after which servers know another login key.
+func TestDeliverAfterWhatCannotBeRead(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, nil)
+	b.must(exitDone, "--region", "ORD", "--sandbox", "--yes")
+	b.renew("collector.dripstat.test")
+	b.must(exitDone, "deliver", "--yes")
+	journals, err := filepath.Glob(b.path("state/*/runs/*.jsonl"))
+	b.no(err)
+	if len(journals) != 2 {
+		t.Fatalf("%q", journals)
+	}
+	b.no(os.WriteFile(journals[1], []byte("not a journal\n"), 0o600)) // ids sort by time
+	b.must(exitDone, "deliver", "--dry-run")
+	if text := strings.Join(strings.Fields(b.out.String()+b.err.String()), " "); !strings.Contains(text, "its journal cannot be read") {
+		t.Errorf("%s", text)
 	}
 }

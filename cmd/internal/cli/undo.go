@@ -137,7 +137,7 @@ func (o *undoOptions) run(ctx context.Context, prefix, question string, build fu
 	if err != nil {
 		return err
 	}
-	later, err := renewals(ctx, st, p)
+	later, _, err := renewals(ctx, st, p)
 	if err != nil {
 		return err
 	}
