@@ -18,7 +18,8 @@ const (
 	// CloudBalancerDetach {cloud balancer member_port members also hold}: undo of CloudBalancerAttach. Members at the addresses members, and
 	// also, are there no more. hold is how many seconds none of them may show first, where nobody knows whether they were added.
 	CloudBalancerDetach provision.Kind = "cloudbalancer.detach"
-	// CloudBalancerDisable {cloud balancer nodes} → {}: nodes, which the servers of the run take the place of, get no traffic.
+	// CloudBalancerDisable {cloud balancer nodes member_port members} → {}: nodes, which the servers of the run take the place of, get no traffic; but for
+	// those at the addresses of members, which were given to the run's own servers anew.
 	CloudBalancerDisable provision.Kind = "cloudbalancer.disable"
 	// CloudBalancerRestore {cloud balancer nodes hold}: undo of CloudBalancerDisable. Those of nodes that are there yet have the condition that is
 	// said with each.
@@ -52,9 +53,10 @@ func (b *builder) replace(x provision.Balancer, s provision.Standing, attached p
 	for _, m := range members {
 		names = append(names, fmt.Sprintf("%s:%d", m.Address, m.Port))
 	}
+	own := b.step(attached).With["members"]
 	change(provision.Step{
-		ID: joinID("disable", x.Name), Kind: CloudBalancerDisable, Needs: []provision.StepID{attached},
-		With: map[string]provision.Arg{"nodes": provision.Lit(nodes(members))}, Undo: provision.Undo{Kind: CloudBalancerRestore, Take: []string{"cloud", "balancer", "nodes"}},
+		ID: joinID("disable", x.Name), Kind: CloudBalancerDisable, Needs: append([]provision.StepID{attached}, outputsOf(own)...),
+		With: map[string]provision.Arg{"nodes": provision.Lit(nodes(members)), "member_port": provision.Lit(x.MemberPort), "members": own}, Undo: provision.Undo{Kind: CloudBalancerRestore, Take: []string{"cloud", "balancer", "nodes"}},
 		Say: provision.Say{Stage: provision.StageProve, Thing: "load balancer " + x.Name, Detail: "no more traffic to " + strings.Join(names, ", ") + ", whose place they take"},
 	})
 }

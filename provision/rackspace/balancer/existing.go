@@ -130,7 +130,9 @@ type conditionArgs struct {
 	Cloud    string                     `json:"cloud"`
 	Balancer ident                      `json:"balancer"`
 	Nodes    []provision.StandingMember `json:"nodes"`
-	Hold     int                        `json:"hold"` // seconds
+	Port     int                        `json:"member_port"`
+	Members  []string                   `json:"members"` // the run's own
+	Hold     int                        `json:"hold"`    // seconds
 }
 
 // differing gives the first of the nodes that is there and not as it is to be, with the condition that it is to have.
@@ -141,6 +143,9 @@ func (a conditionArgs) differing(have []node, want func(was string, n node) stri
 			continue
 		}
 		n := have[i]
+		if slices.ContainsFunc(a.Members, func(own string) bool { return n.Port == a.Port && provision.SameAddress(own, n.Address) }) {
+			continue // a dead server's address was given to one of the run's
+		}
 		if c := want(m.Condition, n); c != n.Condition {
 			n.Condition = c
 			return n, true
