@@ -3,6 +3,7 @@ package steps
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -138,9 +139,7 @@ func standingMembers(s provision.Step, servers []provision.Live) provision.Step 
 }
 
 func literalsAnd(with map[string]provision.Arg, name string, v any) map[string]provision.Arg {
-	out := map[string]provision.Arg{name: provision.Lit(v)}
-	for k, a := range with {
-		out[k] = a
-	}
+	out := maps.Clone(with)
+	out[name] = provision.Lit(v)
 	return out
 }

@@ -108,3 +108,24 @@ func TestExistingBalancerPool(t *testing.T) {
 		}
 	}
 }
+
+// What renewals have put in the place of the run's certificate is taken out as well; of the last it is not known whether it was done.
+func TestReverseRenewedExistingBalancer(t *testing.T) {
+	plan, facts := standingPlan()
+	g := build(t, plan, facts)
+	events := finished(t, g)
+	sent, _ := g.Step("terminate/edge")
+	renewal := func(fingerprint string, types ...provision.EventType) []provision.Event {
+		with := map[string]provision.Arg{"cloud": provision.Lit("main"), "balancer": provision.Lit("71004"), "certificate": provision.Lit("edge"), "port": provision.Lit(443), "fingerprint": provision.Lit(fingerprint)}
+		out := []provision.Event{{Type: provision.RunStarted, Graph: &provision.Graph{Purpose: "deliver", Of: run, Steps: []provision.Step{{ID: sent.ID, Kind: sent.Kind, With: with}}}}}
+		for _, typ := range types {
+			out = append(out, provision.Event{Type: typ, Step: sent.ID, Kind: sent.Kind, Attempt: 1})
+		}
+		return out
+	}
+	rev := WithRenewals(Reverse(g, events, run), [][]provision.Event{renewal("one", provision.StepIntent, provision.StepDone), renewal("never"), renewal("two", provision.StepIntent)})
+	s, _ := rev.Step("remove/terminate-edge")
+	if also := (provision.Values{"a": s.With["also"].Is}).List("a"); !slices.Equal(also, []string{"one", "two"}) || s.With["hold"].Is == nil {
+		t.Errorf("%+v", s.With)
+	}
+}
