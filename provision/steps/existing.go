@@ -73,7 +73,7 @@ func nodes(members []provision.StandingMember) []any {
 // leaveBalancers lets what a run added to load balancers that stay be taken out before the servers behind it are deleted: their addresses
 // may be somebody else's soon. Where nobody knows whether a change was done, it is looked for.
 func leaveBalancers(out provision.Graph, g provision.Graph, events []provision.Event, undo map[provision.StepID]provision.StepID) {
-	var first []provision.StepID
+	var first, detached []provision.StepID
 	for _, s := range g.Steps {
 		id := undo[s.ID]
 		said, ok := map[provision.Kind]string{CloudBalancerDetach: "without the servers of the run", CloudBalancerRestore: "its other members as they were before",
@@ -81,7 +81,9 @@ func leaveBalancers(out provision.Graph, g provision.Graph, events []provision.E
 		if id == "" || !ok {
 			continue
 		}
-		first = append(first, id)
+		if first = append(first, id); s.Undo.Kind == CloudBalancerDetach {
+			detached = append(detached, id)
+		}
 		for i := range out.Steps {
 			if out.Steps[i].ID != id {
 				continue
@@ -91,8 +93,11 @@ func leaveBalancers(out provision.Graph, g provision.Graph, events []provision.E
 		}
 	}
 	for i, s := range out.Steps {
-		if s.Kind == ServerDelete || s.Kind == FloatingIPDelete {
+		switch s.Kind {
+		case ServerDelete, FloatingIPDelete:
 			out.Steps[i].Needs = unique(append(s.Needs, first...))
+		case CloudBalancerUnterminate: // who is a member yet keeps it
+			out.Steps[i].Needs = unique(append(s.Needs, detached...))
 		}
 	}
 }

@@ -101,6 +101,9 @@ func TestExistingBalancerPool(t *testing.T) {
 	g := build(t, plan, facts)
 	rev := Reverse(g, finished(t, g), run)
 	for _, id := range []provision.StepID{"remove/members-edge", "remove/members-rest-edge"} {
+		if !before(rev, id, "remove/terminate-edge") {
+			t.Errorf("%s does not come before the certificate goes", id)
+		}
 		for n := range 3 {
 			if server := provision.StepID("remove/server-" + s.Slots()[n]); !before(rev, id, server) {
 				t.Errorf("%s does not come before %s", id, server)
