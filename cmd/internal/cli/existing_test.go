@@ -216,18 +216,22 @@ func TestExistingBalancerKilled(t *testing.T) {
 					t.Errorf("%d servers, members %v", len(s.Servers), s.Balancers[0].Members)
 				}
 			}
-			switch seq % 4 {
-			case 0: // its journal is lost as well
+			time.Sleep(300 * time.Millisecond) // what was on its way has arrived
+			switch tagged := len(p.cloud.Snapshot().Servers) > 0; {
+			case !tagged && (seq%4 == 0 || seq%4 == 3): // a load balancer that is there carries no run: nothing is found by it
+				p.lose()
+				p.want(exitUsage, nil, "abandon", "--adopt", "--region", "ORD", "--yes")
+			case seq%4 == 0: // its journal is lost as well
 				p.lose()
 				p.want(exitDone, nil, "resume", "--adopt", "--region", "ORD", "--yes")
 				p.joined()
 				p.want(exitDone, nil, "abandon", "--yes")
 				left()
-			case 3:
+			case seq%4 == 3:
 				p.lose()
 				p.want(exitDone, nil, "abandon", "--adopt", "--region", "ORD", "--yes")
 				left()
-			case 1:
+			case seq%4 == 1:
 				p.want(exitDone, nil, "resume")
 				p.joined()
 				p.want(exitDone, nil, "abandon", "--yes")
