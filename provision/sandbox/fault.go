@@ -215,7 +215,7 @@ func (k *call) faulty() (int, any) {
 			return k.dnsLimited()
 		}
 		k.header.Set("Retry-After", "1")
-		if k.c.opts.Rackspace != nil { // https://docs.rackspace.com/docs/cloud-servers/general-api-info/limits: a date, and 413
+		if k.c.opts.Rackspace != nil || k.s.realm() == firstCloud { // https://docs.rackspace.com/docs/cloud-servers/general-api-info/limits: a date, and 413
 			at := k.now.Add(time.Second).UTC()
 			k.header.Set("Retry-After", at.Format(time.RFC3339))
 			return 413, obj{"overLimit": obj{"code": 413, "message": "OverLimit Retry...", "details": "Error Details...", "retryAt": at.Format(time.RFC3339)}}

@@ -79,8 +79,11 @@ func (s *service) realm() string {
 	case s.region != "":
 		return s.region
 	}
-	return "first cloud"
+	return firstCloud
 }
+
+// firstCloud is the realm of what stands of that one beside Flex.
+const firstCloud = "first cloud"
 
 // good finds a token that is good for the service that was asked; nil: there is none.
 func (k *call) good(id string) *token {
