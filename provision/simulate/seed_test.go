@@ -58,6 +58,7 @@ var found = []struct {
 	{72003456, flexToo + "a delivery that was given up was resumed after its run was undone, and left a private key in the key manager"},
 	{72000965, flexToo + "a delivery was resumed after another one was done, and brought the former certificate back"},
 	{72000639, flexToo + "a delivery that had found SSH open, as another one had left it, was taken back and left it open"},
+	{5359, flexToo + "a delivery that had not come to open SSH was taken back, and left it open, as another one had before it"},
 	{105233, "a process that had lost its lease joined its line to one that its successor had torn"},
 	{1, "going back, servers were removed a TTL after the record was restored, not after the name servers agreed"},
 	{33, "a name that nothing proves went home while home did not answer"},

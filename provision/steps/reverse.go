@@ -42,7 +42,8 @@ func Reverse(g provision.Graph, events []provision.Event, run provision.RunID) p
 	cleared := clearedChallenges(g, events)
 	undo := map[provision.StepID]provision.StepID{} // by the step that is undone
 	for _, s := range slices.Backward(g.Steps) {
-		if s.Undo.Kind == "" || s.Undo.Kind == DNSRestore || !touched[s.ID] || cleared[s.ID] {
+		// What a delivery opens may be open from another one, which stopped: it is closed with whichever is taken back.
+		if s.Undo.Kind == "" || s.Undo.Kind == DNSRestore || !touched[s.ID] && s.Kind != GroupOpen || cleared[s.ID] {
 			continue
 		}
 		with := undoArgs(s, outputs)
