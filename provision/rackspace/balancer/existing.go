@@ -35,22 +35,22 @@ func (r *Region) use(context.Context, useArgs) error {
 	return errors.New("nothing can be done about a load balancer that is there already")
 }
 
-// staying gives a load balancer that was there before the run and in which something is undone: here is false where there is nothing to undo, since
-// it is gone itself; else the status says why it cannot be changed now.
-func (r *Region) staying(ctx context.Context, id ident) (here, changeable bool, st provision.Status, err error) {
+// staying says whether something can be undone now in a load balancer that was there before the run: ok. Else the status says why not, or that
+// there is nothing to undo, since it is gone itself.
+func (r *Region) staying(ctx context.Context, id ident) (st provision.Status, ok bool, err error) {
 	b, there, err := r.read(ctx, id)
 	switch {
 	case err != nil:
-		return false, false, st, err
+		return st, false, err
 	case !there || b.going():
-		return false, false, st, nil
+		return provision.Status{State: provision.Done, Out: provision.Values{}}, false, nil
 	case b.broken():
-		return true, false, provision.Status{State: provision.Failed, Seen: "load balancer " + b.Name + " is in " + b.Status + ": only Rackspace's support can change it"}, nil
+		return provision.Status{State: provision.Failed, Seen: "load balancer " + b.Name + " is in " + b.Status + ": only Rackspace's support can change it"}, false, nil
 	case b.Status != active:
-		return true, false, provision.Status{State: provision.Working, Seen: b.Status, Again: r.pace(string(id))}, nil
+		return provision.Status{State: provision.Working, Seen: b.Status, Again: r.pace(string(id))}, false, nil
 	}
 	r.over(string(id))
-	return true, true, st, nil
+	return st, true, nil
 }
 
 // undone says whether nothing of a change is there. Where nobody knows whether it was ever made, it may show late.
@@ -79,14 +79,9 @@ func (a detachArgs) added(have []node) []node {
 }
 
 func (r *Region) checkDetached(ctx context.Context, a detachArgs) (provision.Status, error) {
-	here, changeable, st, err := r.staying(ctx, a.Balancer)
-	switch {
-	case err != nil:
+	st, ok, err := r.staying(ctx, a.Balancer)
+	if err != nil || !ok {
 		return st, err
-	case !here:
-		return done(provision.Values{})
-	case !changeable:
-		return st, nil
 	}
 	have, err := r.nodes(ctx, a.Balancer)
 	if err != nil {
@@ -186,14 +181,9 @@ func (r *Region) disable(ctx context.Context, a conditionArgs) error {
 }
 
 func (r *Region) checkRestored(ctx context.Context, a conditionArgs) (provision.Status, error) {
-	here, changeable, st, err := r.staying(ctx, a.Balancer)
-	switch {
-	case err != nil:
+	st, ok, err := r.staying(ctx, a.Balancer)
+	if err != nil || !ok {
 		return st, err
-	case !here:
-		return done(provision.Values{})
-	case !changeable:
-		return st, nil
 	}
 	have, err := r.nodes(ctx, a.Balancer)
 	if err != nil {
@@ -232,14 +222,9 @@ type unterminateArgs struct {
 }
 
 func (r *Region) checkUnterminated(ctx context.Context, a unterminateArgs) (provision.Status, error) {
-	here, changeable, st, err := r.staying(ctx, a.Balancer)
-	switch {
-	case err != nil:
+	st, ok, err := r.staying(ctx, a.Balancer)
+	if err != nil || !ok {
 		return st, err
-	case !here:
-		return done(provision.Values{})
-	case !changeable:
-		return st, nil
 	}
 	t, err := r.terminates(ctx, a.Balancer)
 	if err != nil {
