@@ -3,7 +3,6 @@ package steps
 import (
 	"cmp"
 	"fmt"
-	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -243,11 +242,7 @@ func (f Found) known(s provision.Step) (provision.Values, bool) {
 // overlap reports whether two lists of addresses have one in common, however it is written.
 func overlap(a, b []string) bool {
 	return slices.ContainsFunc(a, func(x string) bool {
-		return slices.ContainsFunc(b, func(y string) bool {
-			p, perr := netip.ParseAddr(x)
-			q, qerr := netip.ParseAddr(y)
-			return perr == nil && qerr == nil && p == q
-		})
+		return slices.ContainsFunc(b, func(y string) bool { return provision.SameAddress(x, y) })
 	})
 }
 

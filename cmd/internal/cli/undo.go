@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -137,11 +138,13 @@ func (o *undoOptions) run(ctx context.Context, prefix, question string, build fu
 	if err != nil {
 		return err
 	}
-	later, _, err := renewals(ctx, st, p)
-	if err != nil {
-		return err
+	if slices.ContainsFunc(g.Steps, func(s provision.Step) bool { return s.Kind == steps.CloudBalancerUnterminate }) {
+		later, _, err := renewals(ctx, st, p)
+		if err != nil {
+			return err
+		}
+		g = steps.WithRenewals(g, later)
 	}
-	g = steps.WithRenewals(g, later)
 	if err := s.released(ctx, g); err != nil {
 		return err
 	}

@@ -6,5 +6,6 @@
 // Nothing of this was ever run against the live service. Shapes are those of its documents
 // (https://docs.rackspace.com/docs/cloud-load-balancers/v1), of the tests of clients that were (libcloud, pyrax, otter), and of the service's own
 // source (https://github.com/lbrackspace/atlas-lb); where they contradict each other both are taken.
-// It must never log or repeat a private key, nor touch a load balancer that does not carry the run.
+// It must never log or repeat a private key, nor delete a load balancer that does not carry the run; in one that was
+// there before, it changes what the run added and what the plan names, and nothing else.
 package balancer

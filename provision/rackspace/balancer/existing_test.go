@@ -51,6 +51,15 @@ func TestStanding(t *testing.T) {
 	if s := inv.Balancing.Stands("edge"); s == nil || s.ID != "71" || inv.Balancing.Stands("new") != nil {
 		t.Errorf("%+v", inv.Balancing)
 	}
+	// What could not be read is told once, and is not said to be nowhere.
+	r.mu.Lock()
+	r.answer["GET loadbalancers/71/nodes"] = answer{503, nil, ""}
+	r.mu.Unlock()
+	inv = provision.Inventory{}
+	region.Inventory(t.Context(), "shop", []provision.Balancer{{Name: "edge", Existing: &provision.Existing{Name: "71"}}}, &inv)
+	if _, read := inv.Balancing.Standing["edge"]; read || !slices.ContainsFunc(inv.Unread, func(f provision.Finding) bool { return f.Weight == provision.Refuse }) {
+		t.Errorf("%+v %+v", inv.Balancing, inv.Unread)
+	}
 }
 
 // What is undone in a load balancer that stays: only what the run did, and nothing where it is gone itself.

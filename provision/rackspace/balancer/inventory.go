@@ -43,6 +43,7 @@ func (r *Region) Inventory(ctx context.Context, service string, blocks []provisi
 		found, err := r.standing(ctx, all, *b.Existing)
 		if err != nil {
 			unread(provision.Refuse, "load balancer", "the load balancer that load_balancer "+b.Name+" is to use", err)
+			continue // not known is not none
 		}
 		o.Standing[b.Name] = found
 	}
