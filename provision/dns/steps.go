@@ -29,6 +29,7 @@ type change struct {
 	TTL    int             `json:"ttl"`
 	Values []string        `json:"values"`
 	Leave  bool            `json:"leave"` // a set that names nothing of Values or From may stay
+	Later  provision.RRset `json:"later"` // what a later run put, which stands; no Values: none did
 	From   []string        `json:"from"`  // what an earlier step of the run put there, where values come in place of that
 	Hold   int             `json:"hold"`  // seconds for which the set must go on being the wanted one: a change is out that nobody has the answer of
 }
@@ -75,7 +76,7 @@ func Move(z Zones) *Changer {
 
 // Restore puts the old set back, in place of what the run had put or of the old set with a lowered TTL.
 // Values are what was moved there. A set that holds neither is someone else's and is not touched: an error, or with
-// Leave, where it names nothing that the run put, as good as restored.
+// Leave, where it names nothing that the run put, as good as restored. Later's is replaced like the run's own, or with Leave left as it is.
 func Restore(z Zones) *Changer {
 	return &Changer{Zones: z, Next: func(c change) (provision.RRset, []provision.RRset) {
 		lowered := c.Old
@@ -83,6 +84,9 @@ func Restore(z Zones) *Changer {
 		from := []provision.RRset{c.set(c.Values), lowered}
 		if len(c.From) > 0 {
 			from = append(from, c.set(c.From))
+		}
+		if len(c.Later.Values) > 0 && !c.Leave {
+			from = append(from, c.Later)
 		}
 		return c.Old, from
 	}}
@@ -118,13 +122,16 @@ func (h *Changer) Check(ctx context.Context, s provision.Step, in provision.Valu
 		if err != nil {
 			return provision.Status{}, err
 		}
+		if c.Leave && len(c.Later.Values) > 0 && equal(have, c.Later) {
+			return left(have), nil
+		}
 		if !equal(have, next) {
 			if replaces(zone, from, next, have) {
 				h.watched.left(string(s.ID), false, 0)
 				return provision.Status{State: provision.Absent}, nil
 			}
 			if c.Leave && !overlap(have.Values, c.Values) && !overlap(have.Values, c.From) {
-				return provision.Status{State: provision.Done, Out: provision.Values{"ttl": have.TTL, "values": append([]string{}, have.Values...), "left": true}}, nil
+				return left(have), nil
 			}
 			return provision.Status{}, changedError(have, c.Old)
 		}
@@ -138,6 +145,11 @@ func (h *Changer) Check(ctx context.Context, s provision.Step, in provision.Valu
 		"ttl": next.TTL, "moved_at": at.UTC().Format(time.RFC3339), "values": append([]string{}, next.Values...), // a list even where it is empty: no null in the journal
 		"stale_until": at.Add(time.Duration(c.Old.TTL) * time.Second).UTC().Format(time.RFC3339),
 	}}, nil
+}
+
+// left is what there is to say of a set that somebody else has put, and that stays.
+func left(have provision.RRset) provision.Status {
+	return provision.Status{State: provision.Done, Out: provision.Values{"ttl": have.TTL, "values": append([]string{}, have.Values...), "left": true}}
 }
 
 // steady knows since when things are as they are wanted.
@@ -238,7 +250,7 @@ func (h *Changer) Do(ctx context.Context, s provision.Step, in provision.Values)
 func (h *Changer) decode(in provision.Values) (change, Zone, error) {
 	// Outputs come with undo steps; they are not arguments.
 	args := provision.Values{"zone": in["zone"], "old": in["old"], "ttl": in["ttl"]}
-	for _, k := range []string{"values", "from", "leave", "hold"} {
+	for _, k := range []string{"values", "from", "later", "leave", "hold"} {
 		if v, ok := in[k]; ok {
 			args[k] = v
 		}

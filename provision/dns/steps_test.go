@@ -93,6 +93,10 @@ func TestChanger(t *testing.T) {
 		{"restore what was not joined yet", Restore, set(60, "198.51.100.1"), old, false, "", provision.Values{"from": []string{"198.51.100.1"}}},
 		{"leave nothing that names what was not joined yet", Restore, set(60, "198.51.100.9", "192.0.2.66"), set(60, "198.51.100.9", "192.0.2.66"), false, "changed by someone else",
 			provision.Values{"leave": true, "from": []string{"198.51.100.9"}}},
+		{"restore from a later run", Restore, foreign, old, false, "", provision.Values{"later": foreign}},
+		{"restore from nobody's", Restore, set(60, "192.0.2.67"), set(60, "192.0.2.67"), false, "changed by someone else", provision.Values{"later": foreign}},
+		{"leave what a later run put, though it names ours", Restore, moved, moved, true, "", provision.Values{"leave": true, "later": moved}},
+		{"leave a later run's no more", Restore, moved, old, false, "", provision.Values{"leave": true, "later": foreign}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			z := &zone{set: tt.holds}

@@ -17,7 +17,7 @@ func (w *world) balanced() bool { return len(w.plan.Balancers) > 0 }
 // balance puts the servers of some plans behind a load balancer.
 func (w *world) balance() {
 	d := w.dice("balancer")
-	if w.foundBefore(rackspaceToo, flexToo, standsToo) || d.IntN(6) > 0 {
+	if w.foundBefore(rackspaceToo, flexToo, standsToo, followsToo) || d.IntN(6) > 0 {
 		return
 	}
 	s := &w.plan.Servers[0]

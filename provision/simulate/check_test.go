@@ -129,7 +129,7 @@ func (w *world) checkSlots(snap sandbox.Snapshot, when string) []sandbox.ServerS
 		w.wrong("%s with %d servers, where %d to %d are wanted", when, n, block.Enough(), block.Count)
 	}
 	floating := len(out) + len(w.plan.Balancers)
-	if n := len(snap.FloatingIPs); block.FloatingIP != "" && n != floating {
+	if n := w.floating(snap); block.FloatingIP != "" && n != floating {
 		w.wrong("%s with %d floating addresses for %d servers", when, n, len(out))
 	}
 	return out
@@ -153,7 +153,7 @@ func (w *world) moved(p *process, values []string) {
 		values = w.old["www."+zone+"."].Values
 	}
 	for _, a := range values {
-		if isHome(a) && p.purpose != "back" { // an undoing asks nobody
+		if p.purpose == "abandon" || isHome(a) && p.purpose != "back" { // an undoing asks nobody
 			continue
 		}
 		p.mu.Lock()

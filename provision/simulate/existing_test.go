@@ -25,7 +25,7 @@ func (w *world) stands() bool { return w.balanced() && w.plan.Balancers[0].Exist
 // stand lets some plans use it instead of making one.
 func (w *world) stand() {
 	d := w.dice("standing")
-	if w.foundBefore(standsToo) || !w.legacy() || !w.balanced() || d.IntN(3) > 0 {
+	if w.foundBefore(standsToo, followsToo) || !w.legacy() || !w.balanced() || d.IntN(3) > 0 {
 		return
 	}
 	w.seen.Standing++

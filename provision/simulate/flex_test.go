@@ -38,7 +38,7 @@ func (w *world) keepsRecords() bool { return w.plan.Zones[0].Provider.CloudDNS !
 // toFlex takes some plans that are not at the first cloud there.
 func (w *world) toFlex() {
 	d := w.dice("flex")
-	if w.foundBefore(flexToo, standsToo) || w.legacy() || d.IntN(10) > 0 { // of five in six: one in twelve of all
+	if w.foundBefore(flexToo, standsToo, followsToo) || w.legacy() || d.IntN(10) > 0 { // of five in six: one in twelve of all
 		return
 	}
 	w.seen.Flex++

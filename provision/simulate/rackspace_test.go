@@ -32,7 +32,7 @@ const rackspaceToo = "at Rackspace: "
 // toRackspace takes some plans to that cloud, without what it does not have.
 func (w *world) toRackspace() {
 	d := w.dice("rackspace")
-	if w.foundBefore(rackspaceToo, flexToo, standsToo) || d.IntN(6) > 0 {
+	if w.foundBefore(rackspaceToo, flexToo, standsToo, followsToo) || d.IntN(6) > 0 {
 		return
 	}
 	w.plan.Clouds[0] = provision.Cloud{Name: "main", Rackspace: &provision.Rackspace{}}

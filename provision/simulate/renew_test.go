@@ -35,7 +35,7 @@ type renewal struct {
 
 // renews says whether the story has a renewal.
 func (w *world) renews(d *rand.Rand) bool {
-	return !w.foundBefore(flexToo, standsToo) && len(w.plan.Certificates) > 0 && d.IntN(2) == 0
+	return !w.foundBefore(flexToo, standsToo, followsToo) && len(w.plan.Certificates) > 0 && d.IntN(2) == 0
 }
 
 // renew delivers until that is done, or given up; false when something is wrong.

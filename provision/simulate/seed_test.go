@@ -195,7 +195,7 @@ func TestSeeds(t *testing.T) {
 	if done != n && !t.Failed() {
 		t.Errorf("%d of %d seeds ran", done, n)
 	}
-	if n >= 100 && slices.Contains([]int{sum.Faults, sum.Crashes, sum.Resumes, sum.Abandons, sum.Takeovers, sum.Done, sum.Failed, sum.Backs, sum.Away, sum.Moved, sum.Flex, sum.Renewals, sum.Renewed, sum.GivenUp}, 0) {
+	if n >= 100 && slices.Contains([]int{sum.Faults, sum.Crashes, sum.Resumes, sum.Abandons, sum.Takeovers, sum.Done, sum.Failed, sum.Backs, sum.Away, sum.Moved, sum.Flex, sum.Renewals, sum.Renewed, sum.GivenUp, sum.Followed}, 0) {
 		t.Errorf("something never happened: %+v", sum)
 	}
 	t.Logf("%d seeds in %s by %d workers: %+v, oldest proof %s", done, time.Since(began).Round(time.Second), workers, sum, oldest)

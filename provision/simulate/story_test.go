@@ -14,35 +14,63 @@ import (
 // story is one seed: a run that is started, may die and be taken up again, by whom and as often as the seed
 // says, until it is done, or undone.
 func (w *world) story() {
+	defer w.checkTeam()
+	done, ok := w.attempt()
+	if !ok {
+		return
+	}
+	if done {
+		w.checkDone()
+		if d := w.dice("follow"); w.follows(d) {
+			w.follow(d)
+			return
+		}
+		if !w.renew() {
+			return
+		}
+		switch w.rng.IntN(5) {
+		case 0, 1:
+			return
+		case 2, 3:
+			w.goHome()
+			return
+		}
+	}
+	w.undo()
+}
+
+// attempt begins the run, and goes on with it until it is done, or is to be undone; ok is false when something is wrong.
+func (w *world) attempt() (done, ok bool) {
 	g, err := steps.Build(w.plan, w.facts, w.run)
 	if err != nil {
 		w.wrong("the plan gives no graph: %v", err)
-		return
+		return false, false
 	}
-	defer w.checkTeam()
 	w.graph = w.without.graph(g)
 	outcome, err := w.spell(func(p *process) (provision.Outcome, error) { return p.perform(w.graph, w.run, false) })
 	abandon := false
 	for try := 1; ; try++ {
 		w.checkLedTo()
 		if len(w.problems) > 0 {
-			return
+			return false, false
 		}
 		w.note("outcome %s %v", outcome, err)
 		if outcome == provision.OutcomeDone {
-			break
+			w.count(func(t *tally) { t.Done++ })
+			return true, true
 		}
 		if try == 8 {
 			w.quiet()
 		}
 		if try > 12 {
 			w.wrong("neither done nor undone after %d processes: %s %v", try, outcome, err)
-			return
+			return false, false
 		}
 		time.Sleep(span(w.rng, 0, pick(w.rng, 2*time.Second, 90*time.Second)))
 		abandon = abandon || w.rng.IntN(3) == 0
 		if abandon {
-			break
+			w.count(func(t *tally) { t.Failed++ })
+			return false, true
 		}
 		w.count(func(t *tally) { t.Resumes++ })
 		outcome, err = w.spell(func(p *process) (provision.Outcome, error) {
@@ -56,23 +84,6 @@ func (w *world) story() {
 			return p.perform(provision.Graph{Purpose: "resume"}, w.run, true)
 		})
 	}
-	if !abandon {
-		w.count(func(t *tally) { t.Done++ })
-		w.checkDone()
-		if !w.renew() {
-			return
-		}
-		switch w.rng.IntN(5) {
-		case 0, 1:
-			return
-		case 2, 3:
-			w.goHome()
-			return
-		}
-	} else {
-		w.count(func(t *tally) { t.Failed++ })
-	}
-	w.undo()
 }
 
 // goHome takes the names of a run that is done back to where they were, and sometimes removes what it made, then or

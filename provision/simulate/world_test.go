@@ -75,6 +75,7 @@ type tally struct {
 	// machine at work.
 	Away, Merged, Forked, Moved int
 	Flex                        int // seeds at OpenStack Flex
+	Followed                    int // seeds with a second run
 	Standing                    int // seeds whose servers join a load balancer that is there
 	Renewals, Renewed, GivenUp  int // deliveries of a renewed certificate that were begun, done, and given up half way
 }
@@ -83,7 +84,7 @@ func (a *tally) add(b tally) {
 	a.Requests, a.Faults, a.Crashes, a.Resumes = a.Requests+b.Requests, a.Faults+b.Faults, a.Crashes+b.Crashes, a.Resumes+b.Resumes
 	a.Abandons, a.Takeovers, a.Done, a.Failed = a.Abandons+b.Abandons, a.Takeovers+b.Takeovers, a.Done+b.Done, a.Failed+b.Failed
 	a.Backs, a.Away, a.Merged, a.Forked, a.Moved = a.Backs+b.Backs, a.Away+b.Away, a.Merged+b.Merged, a.Forked+b.Forked, a.Moved+b.Moved
-	a.Standing += b.Standing
+	a.Standing, a.Followed = a.Standing+b.Standing, a.Followed+b.Followed
 	a.Flex, a.Renewals, a.Renewed, a.GivenUp = a.Flex+b.Flex, a.Renewals+b.Renewals, a.Renewed+b.Renewed, a.GivenUp+b.GivenUp
 }
 

@@ -141,25 +141,7 @@ func ReverseAdopted(g provision.Graph, events []provision.Event, run provision.R
 			could = append(could, provision.Event{Type: provision.StepIntent, Step: s.ID, Kind: s.Kind, Attempt: 1})
 		}
 	}
-	out := Reverse(g, append(could, events...), run)
-	var released []provision.StepID
-	for _, s := range out.Steps {
-		if s.Kind == DNSRelease {
-			released = append(released, s.ID)
-		}
-	}
-	for i, s := range out.Steps {
-		if s.Kind != DNSRelease && s.Kind != DNSRestore && s.Kind != DNSAgree { // whichever server a record names
-			out.Steps[i].Needs = unique(append(s.Needs, released...))
-		}
-		if s.Kind == DNSRelease {
-			old := oldSet(s)
-			out.Steps[i].Say = provision.Say{Stage: provision.StageRestore, Thing: s.Say.Thing,
-				Detail: old.Type + " is left as it is, and must name no server of run " + run.Short(),
-				Hint:   "point it to where the service is to be at your DNS provider, then: failover resume"}
-		}
-	}
-	return out
+	return Reverse(g, append(could, events...), run)
 }
 
 // unknownBefore takes from a step of DNS what would put its old set back.

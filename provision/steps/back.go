@@ -37,10 +37,10 @@ func Back(g provision.Graph, events []provision.Event, run provision.RunID, remo
 	}
 	proven = homeAgain(&out, proven)
 	for _, s := range moves {
-		old, name := oldSet(s), moved(s)
+		name := moved(s)
 		restore := provision.Step{ID: provision.StepID("restore/" + name), Kind: DNSRestore, Needs: proven, With: undoArgs(s, outputs),
 			Within: provision.Duration(2 * time.Minute), Expect: provision.Duration(2 * time.Second),
-			Say: provision.Say{Stage: provision.StageRestore, Thing: s.Say.Thing, Detail: "to " + oldText(old)}}
+			Say: provision.Say{Stage: provision.StageRestore, Thing: s.Say.Thing, Detail: "to " + goesTo(s)}}
 		hold(restore.With, events, s)
 		out.Steps = append(out.Steps, restore)
 		last, since := restore.ID, provision.From(restore.ID, "moved_at")

@@ -21,8 +21,9 @@ const (
 	DNSAgree provision.Kind = "dns.agree"
 	// DNSResolvers {name type values resolvers} → {fresh stale}: what the plan's resolvers say. It never fails.
 	DNSResolvers provision.Kind = "dns.resolvers"
-	// DNSRestore {zone old ttl values from leave hold} → {values left}: undo of DNSMove. With leave, a set that someone else put
-	// since, and that names nothing of the run, stays.
+	// DNSRestore {zone old ttl values from later leave hold} → {values left}: undo of DNSMove. With leave, a set that someone else put
+	// since, and that names nothing of the run, stays; and so does later, the set of a later run of the service that stands. Without
+	// leave old takes the place of later, too.
 	DNSRestore provision.Kind = "dns.restore"
 )
 

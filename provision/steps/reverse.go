@@ -33,7 +33,7 @@ func Reverse(g provision.Graph, events []provision.Event, run provision.RunID) p
 		id := provision.StepID("restore/" + name)
 		restores = append(restores, id)
 		out.Steps = append(out.Steps, provision.Step{ID: id, Kind: DNSRestore, With: with, Within: provision.Duration(2 * time.Minute),
-			Expect: provision.Duration(2 * time.Second), Say: provision.Say{Stage: provision.StageRestore, Thing: s.Say.Thing, Detail: "to " + oldText(oldSet(s))}})
+			Expect: provision.Duration(2 * time.Second), Say: provision.Say{Stage: provision.StageRestore, Thing: s.Say.Thing, Detail: "to " + goesTo(s)}})
 		if agree, ok := agreed(g, events, s, id); ok {
 			restores = append(restores, agree.ID)
 			out.Steps = append(out.Steps, agree)
@@ -64,7 +64,29 @@ func Reverse(g provision.Graph, events []provision.Event, run provision.RunID) p
 			Expect: provision.Duration(5 * time.Second), Say: say})
 	}
 	leaveBalancers(out, g, events, undo)
+	releaseFirst(out, run)
 	return out
+}
+
+// releaseFirst lets nothing be removed while a name points to it that nobody knows the former set of.
+func releaseFirst(out provision.Graph, run provision.RunID) {
+	var released []provision.StepID
+	for _, s := range out.Steps {
+		if s.Kind == DNSRelease {
+			released = append(released, s.ID)
+		}
+	}
+	for i, s := range out.Steps {
+		if s.Kind != DNSRelease && s.Kind != DNSRestore && s.Kind != DNSAgree { // whichever server a record names
+			out.Steps[i].Needs = unique(append(s.Needs, released...))
+		}
+		if s.Kind == DNSRelease {
+			old := oldSet(s)
+			out.Steps[i].Say = provision.Say{Stage: provision.StageRestore, Thing: s.Say.Thing,
+				Detail: old.Type + " is left as it is, and must name no server of run " + run.Short(),
+				Hint:   "point it to where the service is to be at your DNS provider, then: failover resume"}
+		}
+	}
 }
 
 // Inside reports whether nothing that a run has begun shows outside its region, but for TTLs: no name was moved and no

@@ -14,7 +14,6 @@ import (
 	"github.com/dripstat/failover/cmd/internal/view"
 	"github.com/dripstat/failover/provision"
 	"github.com/dripstat/failover/provision/deliver"
-	"github.com/dripstat/failover/provision/journal"
 	"github.com/dripstat/failover/provision/openstack"
 	"github.com/dripstat/failover/provision/preflight"
 	"github.com/dripstat/failover/provision/steps"
@@ -130,10 +129,11 @@ func (o *deliverOptions) graph(ctx context.Context, p past, s *site, st *keep) (
 	case abandoned(p):
 		return none, provision.Facts{}, usage("failover runs lists them", "run %s was abandoned, or is being: its servers are gone, or going", run.Short())
 	}
-	later, unread, err := renewals(ctx, st, p)
+	others, unread, err := otherRuns(ctx, st, p)
 	if err != nil {
 		return none, provision.Facts{}, err
 	}
+	later := renewals(others, p)
 	pulled := steps.Pulled(p.graph, p.events)
 	servers, balancers, err := o.wanted(steps.Deliveries(p.graph, p.events, later), pulled, steps.Terminations(p.graph, p.events, later), run)
 	if err != nil {
@@ -142,6 +142,9 @@ func (o *deliverOptions) graph(ctx context.Context, p past, s *site, st *keep) (
 	r := &renewal{o: o, past: p, site: s, facts: provision.Facts{Region: p.graph.Region, At: time.Now(), Certificates: map[string]provision.CertificateFacts{}},
 		got: map[string]*secrets.Certificate{}, plan: steps.Renewal{Roots: map[string]string{}}}
 	for _, e := range unread {
+		if e.Run < p.entry.Run {
+			continue
+		}
 		r.find(provision.Warn, "earlier run", "run "+e.Run.Short(), "failover status "+e.Run.Short()+" tells why", "its journal cannot be read: if it delivered a certificate, servers may know another login key than is thought here")
 	}
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute) // a person may be asked meanwhile
@@ -216,26 +219,14 @@ func (r *renewal) pulled(pulled []steps.Ended, others int) {
 	}
 }
 
-// renewals reads the journals of what was delivered to the run's servers since, oldest first. unread are later runs of which nobody knows whether
-// they did.
-func renewals(ctx context.Context, st *keep, of past) (out [][]provision.Event, unread []journal.Entry, err error) {
-	runs, err := journal.Runs(ctx, st.runs, of.entry.Service)
-	if err != nil {
-		return nil, nil, err
-	}
-	for _, e := range runs {
-		if e.Run <= of.entry.Run { // ids sort by time
-			continue
-		}
-		events, err := journal.Read(ctx, st.runs, e.Service, e.Run)
-		switch {
-		case err != nil:
-			unread = append(unread, e)
-		case len(events) > 0 && events[0].Graph != nil && events[0].Graph.Purpose == "deliver" && events[0].Graph.Of == of.entry.Run:
-			out = append(out, events)
+// renewals gives the journals of what was delivered to the run's servers since, oldest first.
+func renewals(others []past, of past) (out [][]provision.Event) {
+	for _, p := range others {
+		if p.entry.Run > of.entry.Run && p.graph.Purpose == "deliver" && p.graph.Of == of.entry.Run { // ids sort by time
+			out = append(out, p.events)
 		}
 	}
-	return out, unread, nil
+	return out
 }
 
 func (r *renewal) find(w provision.Weight, check, thing, hint, what string, a ...any) {

@@ -149,7 +149,7 @@ func TestExistingBalancerWithTLS(t *testing.T) {
 	b.asBefore(before)
 }
 
-// A later run that serves there keeps the certificate, though the first one brought it.
+// A later run that serves there keeps the certificate and the name, though the first one brought them; the name goes home with it.
 func TestExistingBalancerTwice(t *testing.T) {
 	t.Parallel()
 	b := existing(t, nil, `"shop-edge"`)
@@ -157,7 +157,21 @@ func TestExistingBalancerTwice(t *testing.T) {
 	first := string(b.events()[0].Run)
 	b.must(exitDone, "--region", "ORD", "--sandbox=rackspace", "--yes")
 	b.must(exitDone, "abandon", first, "--yes")
-	if x := b.cloud.Snapshot().Balancers[0]; len(x.Members) != 3 || !slices.Equal(x.Listen, []int{443, 80}) {
+	x := b.cloud.Snapshot().Balancers[0]
+	if len(x.Members) != 3 || !slices.Equal(x.Listen, []int{443, 80}) {
+		t.Errorf("%+v", x)
+	}
+	leads := func() bool {
+		return slices.ContainsFunc(b.cloud.Snapshot().Served, func(r sandbox.RRset) bool { return slices.Contains(r.Values, x.Address) })
+	}
+	if !leads() {
+		t.Errorf("the name was taken from the run that serves: %+v", b.cloud.Snapshot().Served)
+	}
+	b.must(exitDone, "abandon", "--yes")
+	if leads() {
+		t.Errorf("the name leads to a load balancer that nobody has joined any more: %+v", b.cloud.Snapshot().Served)
+	}
+	if x := b.cloud.Snapshot().Balancers[0]; len(x.Members) != 1 {
 		t.Errorf("%+v", x)
 	}
 }

@@ -232,7 +232,7 @@ func TestIdleCloud(t *testing.T) {
 func TestBackOnFlex(t *testing.T) {
 	t.Parallel()
 	b := newFlex(t, nil, "cloud \"rax\" {\n  rackspace {}\n}\n", "", "  clouddns {\n    cloud = cloud.rax\n  }\n",
-		"  rfc2136 {\n    server = \"ns1.dripstat.test\"\n    key    = \"failover.\"\n    secret = \"c2VjcmV0c2VjcmV0\"\n  }\n", "ttl  = 300 # Cloud DNS takes no less", "ttl  = 1")
+		"  rfc2136 {\n    server = \"ns1.dripstat.test\"\n    key    = \"failover.\"\n    secret = \"c2VjcmV0c2VjcmV0\"\n  }\n", "ttl  = 300 # Cloud DNS takes no less", "ttl  = 1", `home    = "IAD3"`, `home    = "DFW3"`)
 	b.must(exitDone, "--region", "DFW3", "--sandbox=flex", "--yes")
 	home := b.served().Values
 	b.must(exitDone, "--region", "SJC3", "--sandbox=flex", "--yes")

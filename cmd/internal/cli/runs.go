@@ -117,6 +117,29 @@ func (a *App) lookUp(ctx context.Context, st *keep, service, prefix string, want
 	return past{}, usage("failover runs lists them", "no run in %s begins with %s", st.Where(), prefix)
 }
 
+// otherRuns reads the other runs of a run's service, oldest first. unread are those whose journals cannot be read; one that has no beginning did nothing.
+func otherRuns(ctx context.Context, st *keep, of past) (out []past, unread []journal.Entry, err error) {
+	runs, err := journal.Runs(ctx, st.runs, of.entry.Service)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, e := range runs {
+		if e.Run == of.entry.Run {
+			continue
+		}
+		p := past{entry: e}
+		if p.events, err = journal.Read(ctx, st.runs, e.Service, e.Run); err != nil {
+			unread = append(unread, e)
+			continue
+		}
+		if len(p.events) > 0 && p.events[0].Graph != nil {
+			p.graph, p.plan = *p.events[0].Graph, p.events[0].Plan
+			out = append(out, p)
+		}
+	}
+	return out, unread, nil
+}
+
 // newRuns is `failover runs`.
 func newRuns(app *App) *cobra.Command {
 	var s shared

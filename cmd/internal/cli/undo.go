@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -68,11 +67,12 @@ func newBack(app *App) *cobra.Command {
 	o := &undoOptions{again: again{app: app}}
 	cmd := &cobra.Command{
 		Use: "back [RUN]", Short: "Go home: prove the old addresses, restore the records, wait until caches are empty", Args: cobra.MaximumNArgs(1),
-		Long: `Takes a run's names back to where they pointed before it. The old addresses are proven over TLS first,
-as the run's own servers were; where they do not answer, nothing is changed. Then the records are
-restored, every name server is asked, and the TTL is waited out, so that nobody is sent to the
-replacements any more. --remove then removes them; without it they go on running, unless you say yes to
-that when asked at the end (a terminal is, --yes is not).`,
+		Long: `Takes a run's names back to where they pointed before it. That is home, too, where an earlier run had left
+it first and this one went on from there. The old addresses are proven over TLS first, as the run's own
+servers were; where they do not answer, nothing is changed. Then the records are restored, every name
+server is asked, and the TTL is waited out, so that nobody is sent to the replacements any more.
+--remove then removes them; without it they go on running, unless you say yes to that when asked at the
+end (a terminal is, --yes is not).`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := o.run(cmd.Context(), first(args), "Go back home from run %s?", o.back); err != nil {
 				return err
@@ -85,24 +85,30 @@ that when asked at the end (a terminal is, --yes is not).`,
 	return cmd
 }
 
-func reverse(p past) (provision.Graph, error) {
+func reverse(p past, others []past) (provision.Graph, error) {
+	g := chained(p, others, false)
 	if steps.Adopted(p.events) {
-		return steps.ReverseAdopted(p.graph, p.events, p.entry.Run), nil
+		return steps.ReverseAdopted(g, p.events, p.entry.Run), nil
 	}
-	return steps.Reverse(p.graph, p.events, p.entry.Run), nil
+	return steps.Reverse(g, p.events, p.entry.Run), nil
 }
 
 // back refuses where home is not known: what the records held was read after the run had moved them.
-func (o *undoOptions) back(p past) (provision.Graph, error) {
+func (o *undoOptions) back(p past, others []past) (provision.Graph, error) {
 	run := p.entry.Run.Short()
+	g := chained(p, others, true)
 	if names := steps.BeforeUnknown(p.graph); len(names) > 0 {
 		return provision.Graph{}, usage("point it home at your DNS provider, wait for its TTL, then: failover abandon "+run,
 			"the journal of run %s was lost when it had moved %s already, so what it held before is not known; nothing was touched", run, strings.Join(names, ", "))
 	}
+	if names := steps.BeforeUnknown(g); len(names) > 0 {
+		return provision.Graph{}, usage("point it home at your DNS provider, wait for its TTL, then: failover abandon "+run,
+			"run %s found %s at an earlier run's servers, which are gone, and that run's journal was lost when it had moved it: where home is, is not known; nothing was touched", run, strings.Join(names, ", "))
+	}
 	if !steps.Moved(p.graph, p.events) {
 		return provision.Graph{}, usage("failover abandon "+run+" removes what it made", "run %s moved no name: there is nothing to take home", run)
 	}
-	return steps.Back(p.graph, p.events, p.entry.Run, o.remove), nil
+	return steps.Back(g, p.events, p.entry.Run, o.remove), nil
 }
 
 // removeToo asks at a terminal whether the replacements that nobody is sent to any more are to go as well. A no is no
@@ -118,7 +124,7 @@ func (o *undoOptions) removeToo(ctx context.Context) error {
 	return nil
 }
 
-func (o *undoOptions) run(ctx context.Context, prefix, question string, build func(past) (provision.Graph, error)) error {
+func (o *undoOptions) run(ctx context.Context, prefix, question string, build func(p past, others []past) (provision.Graph, error)) error {
 	a := o.app
 	if !o.dryRun && !o.yes {
 		if err := a.mayAsk(); err != nil {
@@ -134,17 +140,15 @@ func (o *undoOptions) run(ctx context.Context, prefix, question string, build fu
 	if p.graph.Purpose != "failover" && (p.graph.Purpose != "deliver" || !o.delivery) {
 		return usage("failover runs lists them", "run %s is itself an %s", p.entry.Run.Short(), p.graph.Purpose)
 	}
-	g, err := build(p)
+	others, err := o.others(ctx, st, p)
 	if err != nil {
 		return err
 	}
-	if slices.ContainsFunc(g.Steps, func(s provision.Step) bool { return s.Kind == steps.CloudBalancerUnterminate }) {
-		later, _, err := renewals(ctx, st, p)
-		if err != nil {
-			return err
-		}
-		g = steps.WithRenewals(g, later)
+	g, err := build(p, others)
+	if err != nil {
+		return err
 	}
+	g = steps.WithRenewals(g, renewals(others, p))
 	if err := s.released(ctx, g); err != nil {
 		return err
 	}
@@ -173,6 +177,28 @@ func (o *undoOptions) run(ctx context.Context, prefix, question string, build fu
 		o.went = p.entry.Run
 	}
 	return err
+}
+
+// others reads what other runs of the service did to the same names and load balancers. A journal that cannot be read does not stop the undoing.
+func (o *undoOptions) others(ctx context.Context, st *keep, p past) ([]past, error) {
+	others, unread, err := otherRuns(ctx, st, p)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range unread {
+		_, _ = fmt.Fprintf(o.app.Err, "warning: the journal of run %s cannot be read: where it moved a name of run %s, this goes by what run %s knew (failover status %s tells why)\n",
+			e.Run.Short(), p.entry.Run.Short(), p.entry.Run.Short(), e.Run.Short())
+	}
+	return others, nil
+}
+
+// chained gives the run's graph as other runs make it.
+func chained(p past, others []past, home bool) provision.Graph {
+	journals := make([][]provision.Event, 0, len(others))
+	for _, o := range others {
+		journals = append(journals, o.events)
+	}
+	return steps.Chained(p.graph, p.events, journals, home)
 }
 
 // giveUp marks a run that has nothing to undo, so that nobody goes on with it after it was said that nothing is left.
