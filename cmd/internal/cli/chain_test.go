@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -104,5 +105,17 @@ func TestBackOfAnEarlierRun(t *testing.T) {
 	b.names(sets[0], "after the third was taken back")
 	if at := b.regions(); at != "IAD" {
 		t.Errorf("there are servers in %s", at)
+	}
+}
+
+// The journal of another run cannot be read: it is said what is not known, and the undoing goes by what its own run knew.
+func TestAbandonBesideAJournalThatCannotBeRead(t *testing.T) {
+	t.Parallel()
+	b, sets, runs := passed(t)
+	b.no(os.WriteFile(b.path("state/dripstat/runs/"+runs[1]+".jsonl"), []byte("{\"v\":1,\"seq\":1,\n{}\n"), 0o600))
+	b.must(exitDone, "abandon", "--yes")
+	b.names(sets[1], "after the third run was abandoned")
+	if says := "the journal of run " + provision.RunID(runs[1]).Short() + " cannot be read"; !strings.Contains(b.err.String(), says) {
+		t.Errorf("it does not say %q:\n%s", says, b.err.String())
 	}
 }
