@@ -374,7 +374,7 @@ func TestBalancerKilled(t *testing.T) {
 func TestBalancerBack(t *testing.T) {
 	t.Parallel()
 	b := balancerBench(t, nil, append(slices.Clone(inside), "ttl  = 60", "ttl  = 1", `regions = ["ORD", "DFW"]`, `regions = ["ORD", "DFW", "IAD"]`)...)
-	b.must(exitDone, "--region", "ORD", "--sandbox", "--yes")
+	b.must(exitDone, "--region", "IAD", "--sandbox", "--yes")
 	home := b.cloud.Snapshot()
 	b.must(exitDone, "--region", "DFW", "--sandbox", "--yes")
 	b.must(exitDone, "back", "--yes", "--remove")

@@ -21,7 +21,8 @@ func TestFollowEndsAsTheRun(t *testing.T) {
 
 	p.cloud.ClearFaults()
 	p.killedAt(8, 0, "--region", "ORD", "--yes")
-	_, wait := p.start(nil, "status", "--follow", "--json") // nobody is at work on it, until somebody undoes it
+	run := eventsOf(t, p.want(exitDone, nil, "status", "--json").out)[0].Run
+	_, wait := p.start(nil, "status", string(run), "--follow", "--json") // by its name: it may begin to look when the undoing is the latest. Nobody is at work on it, until somebody undoes it
 	p.want(exitDone, nil, "abandon", "--yes")
 	if r := wait(); r.code != exitFailed {
 		t.Errorf("follower of a run that was undone: exit %d\n%s", r.code, tail(r.err))
