@@ -113,6 +113,9 @@ type StandingMember struct {
 	Condition string `json:"condition"` // "ENABLED", "DISABLED" or "DRAINING"
 }
 
+// Same reports whether it is the same member of one load balancer.
+func (m StandingMember) Same(other StandingMember) bool { return m.ID == other.ID }
+
 // Replaced gives the members that the run's servers take the place of.
 func (x Existing) Replaced(s Standing) []StandingMember {
 	var out []StandingMember

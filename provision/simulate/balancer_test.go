@@ -155,7 +155,7 @@ func (w *world) balancerAnswers(snap sandbox.Snapshot, address string) bool {
 
 // checkBalancers: whatever there is of load balancers and certificates is what the journal leads to.
 func (w *world) checkBalancers(snap sandbox.Snapshot, led map[string]bool) {
-	if b, ok := w.checkStanding(snap, "led to"); ok && len(b.Members) > 2 && !led["cloudbalancer.detach <nil>"] {
+	if b, ok := w.checkStanding(snap, "led to"); ok && w.joined(snap, b) && !led["cloudbalancer.detach <nil>"] {
 		w.wrong("a member is in the load balancer that was there before, which the journal does not lead to")
 	}
 	for _, b := range made(snap) {

@@ -3,6 +3,7 @@ package simulate
 import (
 	"context"
 	"slices"
+	"strings"
 
 	"github.com/dripstat/failover/provision"
 	"github.com/dripstat/failover/provision/rackspace/balancer"
@@ -86,6 +87,14 @@ func (w *world) checkStanding(snap sandbox.Snapshot, when string) (sandbox.Balan
 		w.wrong("%s: somebody's traffic was stopped", when)
 	}
 	return b, true
+}
+
+// joined says whether a server of the run is a member.
+func (w *world) joined(snap sandbox.Snapshot, b sandbox.BalancerState) bool {
+	return slices.ContainsFunc(b.Members, func(m string) bool {
+		s, ok := serverAt(snap, strings.TrimSuffix(m, ":8080"))
+		return ok && s.Metadata[provision.TagRun] == string(w.run)
+	})
 }
 
 // checkLeft: it is as it was before the run.

@@ -1,6 +1,7 @@
 package simulate
 
 import (
+	"context"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -15,9 +16,13 @@ import (
 // followsToo marks what was found since a second run may follow the first.
 const followsToo = "with a second run: "
 
-// follows says whether another run comes after the one that is done, from where that has left the names.
+// follows says whether another run comes after the one that is done, from where that has left the names. Both join the load balancer that was there
+// before, if the plan says so; there are none where each makes its own.
 func (w *world) follows(d *rand.Rand) bool {
-	return !w.foundBefore(followsToo) && w.team == nil && !w.balanced() && !w.keepsRecords() && d.IntN(3) == 0
+	if w.foundBefore(followsToo) || w.team != nil || d.IntN(3) > 0 {
+		return false
+	}
+	return w.stands() && !w.plan.Servers[0].Pooled() || !w.balanced() && !w.keepsRecords()
 }
 
 // follow is the second run, and the undoing of both in one order or another. Whatever comes, the names lead to servers that live, and home in the
@@ -32,6 +37,14 @@ func (w *world) follow(d *rand.Rand) {
 	w.facts.At = time.Now()
 	for name, set := range held {
 		w.facts.Records[provision.RecordKey(name, "A")] = provision.RecordFacts{Old: set, NameServers: []string{"ns1." + zone}}
+	}
+	if w.stands() {
+		b := w.facts.Balancers["edge"]
+		if err := w.surveyStanding(context.Background(), &b); err != nil || b.Standing == nil {
+			w.wrong("the load balancer cannot be surveyed: %v", err)
+			return
+		}
+		w.facts.Balancers["edge"] = b
 	}
 	w.turns++
 	second := runID(w.seed, w.turns)
@@ -123,7 +136,7 @@ func (w *world) sets() map[string]provision.RRset {
 	for name, old := range w.old {
 		set := provision.RRset{Name: name, Type: old.Type}
 		for _, s := range snap.Designate {
-			if s.Name == name && s.Type == "A" {
+			if s.Name == name && s.Type == "A" && !s.Leaving {
 				set.TTL, set.Values = s.TTL, slices.Sorted(slices.Values(s.Values))
 			}
 		}
@@ -154,6 +167,9 @@ func (w *world) stays(run provision.RunID, want map[string]provision.RRset, when
 				w.wrong("%s, but %s holds another set for %s: %d addresses, wanted %d", when, where, name, len(have), len(set.Values))
 			}
 		}
+	}
+	if b, ok := w.checkStanding(snap, when); ok && w.plan.Balancers[0].Existing.Member != "" && !slices.Contains(b.Idle, deadMember) {
+		w.wrong("%s, and a dead member has traffic, though its place is taken", when)
 	}
 	return len(w.problems) == 0
 }

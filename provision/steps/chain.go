@@ -8,14 +8,17 @@ import (
 	"github.com/dripstat/failover/provision"
 )
 
-// Chained gives a run's graph as it is to be undone where other runs of the service have moved the same names. events are the run's, others the
-// journals of the other runs in any order. Two things differ from what the run itself knew:
+// Chained gives a run's graph as it is to be undone where other runs of the service have moved the same names, or joined the same load balancer.
+// events are the run's, others the journals of the other runs in any order. Two things differ from what the run itself knew of a name:
 //
 //   - A name that it found at an earlier run's addresses goes on to where that one had found it, if the earlier one was undone since: what is
 //     there is gone. With home (of Back) that one need not be undone, where both left the same home for other regions.
 //   - What a later run put that still stands is no stranger's: see DNSRestore.
 //
 // Where an undone run does not know what the name held before it, the name must be pointed elsewhere before anything is removed (DNSRelease).
+//
+// In a load balancer that was there before all of them, a member whose place a later run has taken as well gets no traffic while that run stands; and
+// the last one that is undone leaves it as the first one found it.
 func Chained(g provision.Graph, events []provision.Event, others [][]provision.Event, home bool) provision.Graph {
 	runs := movers(others)
 	if len(events) == 0 || len(runs) == 0 {
@@ -25,7 +28,11 @@ func Chained(g provision.Graph, events []provision.Event, others [][]provision.E
 	original := g
 	g.Steps = slices.Clone(g.Steps)
 	for i, s := range g.Steps {
-		if s.Kind != DNSMove || s.Undo.Kind != DNSRestore {
+		switch {
+		case s.Kind == CloudBalancerDisable || s.Kind == CloudBalancerTerminate:
+			g.Steps[i] = self.shared(s, runs)
+			continue
+		case s.Kind != DNSMove || s.Undo.Kind != DNSRestore:
 			continue
 		}
 		name := moved(s)

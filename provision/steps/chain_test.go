@@ -1,6 +1,7 @@
 package steps
 
 import (
+	"maps"
 	"slices"
 	"testing"
 
@@ -106,6 +107,70 @@ func TestChained(t *testing.T) {
 			later := provision.Values(mapOf(restore.With["later"].Is))
 			if got := later.List("values"); (len(got) > 0) != (tt.later != "") || len(got) > 0 && (got[0] != tt.later || later["ttl"] != 60) {
 				t.Errorf("later %v, wanted %q", later, tt.later)
+			}
+		})
+	}
+}
+
+// joins tells of a run that took the place of a member of a load balancer that was there: with what condition it found it, and whether TLS ended there.
+func joins(id, found string, tls bool) []provision.Event {
+	lit := func(v any) provision.Arg { return provision.Lit(v) }
+	at := map[string]provision.Arg{"cloud": lit("rax"), "balancer": provision.From("balancer/edge", "id")}
+	with := func(more map[string]provision.Arg) map[string]provision.Arg { maps.Copy(more, at); return more }
+	dead := []any{map[string]any{"id": "7", "address": "10.0.0.7", "port": 8080.0, "condition": found}}
+	terminate := provision.Step{ID: "terminate/edge", Kind: CloudBalancerTerminate, With: with(map[string]provision.Arg{"fingerprint": lit("f" + id)})}
+	if !tls {
+		terminate.With["nodes"], terminate.Undo = lit(dead), provision.Undo{Kind: CloudBalancerUnterminate, Take: []string{"cloud", "balancer", "fingerprint", "nodes"}}
+	}
+	g := provision.Graph{Service: "shop", Purpose: "failover", Region: "ORD", Steps: []provision.Step{{ID: "balancer/edge", Kind: CloudBalancerUse}, terminate,
+		{ID: "disable/edge", Kind: CloudBalancerDisable, With: with(map[string]provision.Arg{"nodes": lit(dead)}),
+			Undo: provision.Undo{Kind: CloudBalancerRestore, Take: []string{"cloud", "balancer", "nodes"}}}}}
+	events := []provision.Event{{Type: provision.RunStarted, Run: provision.RunID(id), Graph: &g}, {Type: provision.StepDone, Step: "balancer/edge", Kind: CloudBalancerUse, Out: provision.Values{"id": "71"}}}
+	for _, s := range g.Steps[1:] {
+		if found != disabled {
+			events = append(events, provision.Event{Type: provision.StepIntent, Step: s.ID, Kind: s.Kind})
+		}
+		events = append(events, provision.Event{Type: provision.StepDone, Step: s.ID, Kind: s.Kind, Out: provision.Values{}})
+	}
+	return events
+}
+
+// A member gets no traffic while any of the runs stands that took its place, and what the first of them found comes back with the last.
+func TestChainedAtOneBalancer(t *testing.T) {
+	a, b, c := joins("01A", "ENABLED", false), joins("01B", disabled, true), joins("01C", disabled, true)
+	gone := func(run string) []provision.Event {
+		return undoing("abandon", run, provision.Event{Type: provision.StepIntent, Step: "remove/x", Kind: CloudBalancerDetach})
+	}
+	for name, tt := range map[string]struct {
+		run       []provision.Event
+		others    [][]provision.Event
+		condition string // that it is given; "": it is left
+		tls       bool   // the certificate is taken out, if nobody has joined since
+	}{
+		"alone":                               {a, nil, "ENABLED", true},
+		"a later one stands":                  {a, [][]provision.Event{b}, "", true},
+		"the later one is gone":               {a, [][]provision.Event{b, gone("01B")}, "ENABLED", true},
+		"an earlier one stands":               {b, [][]provision.Event{a}, "", false},
+		"the earlier one is gone":             {b, [][]provision.Event{a, gone("01A")}, "ENABLED", true},
+		"in the middle":                       {b, [][]provision.Event{a, gone("01A"), c}, "", true},
+		"the last, one in the middle stands":  {c, [][]provision.Event{a, gone("01A"), b}, "", false},
+		"the last of all":                     {c, [][]provision.Event{b, gone("01B"), a, gone("01A")}, "ENABLED", true},
+		"the last but the first":              {c, [][]provision.Event{b, gone("01B"), a}, "", false},
+		"somebody has changed it in between":  {joins("01B", "DRAINING", true), [][]provision.Event{a, gone("01A")}, "DRAINING", true},
+		"another one that is not of this run": {b, [][]provision.Event{teller("01A", "ORD", "203.0.113.10", "198.51.100.1", CloudBalancerUse), gone("01A")}, "", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			undo := Reverse(Chained(*tt.run[0].Graph, tt.run, tt.others, false), tt.run, tt.run[0].Run)
+			given := ""
+			if s, ok := undo.Step("remove/disable-edge"); ok {
+				given = nodesOf(provision.Values{"nodes": s.With["nodes"].Is})[0].Condition
+			}
+			s, ok := undo.Step("remove/terminate-edge")
+			if given != tt.condition || ok != tt.tls {
+				t.Errorf("it is given %q, and the certificate taken out: %t", given, ok)
+			}
+			if ok && (s.With["fingerprint"].Is != "f"+string(tt.run[0].Run) || len(nodesOf(provision.Values{"nodes": s.With["nodes"].Is})) != 1) {
+				t.Errorf("%+v", s.With)
 			}
 		})
 	}

@@ -148,3 +148,77 @@ func literalsAnd(with map[string]provision.Arg, name string, v any) map[string]p
 	out[name] = provision.Lit(v)
 	return out
 }
+
+// shared gives a step of the run that changes a load balancer which was there before as it is to be undone where others have done the same to it.
+func (m mover) shared(s provision.Step, runs []mover) provision.Step {
+	own, err := s.Resolve(0, m.outputs)
+	if use, _ := m.graph.Step(balancerOf(s)); err != nil || use.Kind != CloudBalancerUse {
+		return s
+	}
+	list, changed := nodesOf(own), false
+	settled := map[string]bool{} // nodes that an earlier run has in hand, which stands
+	for _, r := range slices.Backward(runs) {
+		same, ok := r.graph.Step(s.ID)
+		theirs, err := same.Resolve(0, r.outputs)
+		if !ok || err != nil || same.Kind != s.Kind || theirs.Text("balancer") != own.Text("balancer") {
+			continue
+		}
+		switch {
+		case r.run > m.run && !r.undone && s.Kind == CloudBalancerDisable: // no traffic, for the sake of that one
+			n := len(list)
+			list = slices.DeleteFunc(list, func(n provision.StandingMember) bool { return slices.ContainsFunc(nodesOf(theirs), n.Same) })
+			changed = changed || len(list) < n
+		case r.run < m.run && s.Kind == CloudBalancerDisable:
+			for _, was := range nodesOf(theirs) {
+				i := slices.IndexFunc(list, was.Same)
+				if i < 0 || settled[was.ID] {
+					continue
+				}
+				if settled[was.ID] = !r.undone; r.undone && list[i].Condition == disabled && was.Condition != disabled { // that one left it to this one
+					list[i].Condition, changed = was.Condition, true
+				}
+			}
+		case r.run < m.run && s.Undo.Kind == "":
+			if !r.undone {
+				return s
+			}
+			if same.Undo.Kind == CloudBalancerUnterminate { // there was no certificate before that one
+				s.Undo, list, changed = same.Undo, nodesOf(theirs), true
+			}
+		}
+	}
+	switch {
+	case !changed:
+		return s
+	case len(list) == 0 && s.Kind == CloudBalancerDisable:
+		s.Undo = provision.Undo{}
+		return s
+	}
+	s.With = literalsAnd(s.With, "nodes", nodes(list))
+	s.With[inherited] = provision.Lit(true)
+	return s
+}
+
+// disabled is the condition of a member that gets no traffic.
+const disabled = "DISABLED"
+
+// inherited marks a step that is undone though the run may have found nothing to do: an earlier run had done it. No handler is given it.
+const inherited = "inherited"
+
+// balancerOf gives the step that makes, or uses, the load balancer that a step changes.
+func balancerOf(s provision.Step) provision.StepID {
+	if of := s.With["balancer"].Of; len(of) == 1 {
+		return of[0].Step
+	}
+	return ""
+}
+
+func nodesOf(in provision.Values) []provision.StandingMember {
+	var a struct {
+		Nodes []provision.StandingMember `json:"nodes"`
+	}
+	if err := (provision.Values{"nodes": in["nodes"]}).Decode(&a); err != nil {
+		return nil
+	}
+	return a.Nodes
+}

@@ -43,7 +43,7 @@ func Reverse(g provision.Graph, events []provision.Event, run provision.RunID) p
 	undo := map[provision.StepID]provision.StepID{} // by the step that is undone
 	for _, s := range slices.Backward(g.Steps) {
 		// What a delivery opens may be open from another one, which stopped: it is closed with whichever is taken back.
-		if s.Undo.Kind == "" || s.Undo.Kind == DNSRestore || !touched[s.ID] && s.Kind != GroupOpen || cleared[s.ID] {
+		if s.Undo.Kind == "" || s.Undo.Kind == DNSRestore || !touched[s.ID] && s.Kind != GroupOpen && s.With[inherited].Is != true || cleared[s.ID] {
 			continue
 		}
 		with := undoArgs(s, outputs)

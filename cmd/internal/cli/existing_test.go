@@ -149,30 +149,47 @@ func TestExistingBalancerWithTLS(t *testing.T) {
 	b.asBefore(before)
 }
 
-// A later run that serves there keeps the certificate and the name, though the first one brought them; the name goes home with it.
+// Two runs at the same one, undone in either order: the one that serves keeps the name, the certificate and the traffic, though the other brought or
+// stopped them; and in the end everything is as it was before both.
 func TestExistingBalancerTwice(t *testing.T) {
 	t.Parallel()
-	b := existing(t, nil, `"shop-edge"`)
-	b.must(exitDone, "--region", "ORD", "--sandbox=rackspace", "--yes", "--json")
-	first := string(b.events()[0].Run)
-	b.must(exitDone, "--region", "ORD", "--sandbox=rackspace", "--yes")
-	b.must(exitDone, "abandon", first, "--yes")
-	x := b.cloud.Snapshot().Balancers[0]
-	if len(x.Members) != 3 || !slices.Equal(x.Listen, []int{443, 80}) {
-		t.Errorf("%+v", x)
-	}
-	leads := func() bool {
-		return slices.ContainsFunc(b.cloud.Snapshot().Served, func(r sandbox.RRset) bool { return slices.Contains(r.Values, x.Address) })
-	}
-	if !leads() {
-		t.Errorf("the name was taken from the run that serves: %+v", b.cloud.Snapshot().Served)
-	}
-	b.must(exitDone, "abandon", "--yes")
-	if leads() {
-		t.Errorf("the name leads to a load balancer that nobody has joined any more: %+v", b.cloud.Snapshot().Served)
-	}
-	if x := b.cloud.Snapshot().Balancers[0]; len(x.Members) != 1 {
-		t.Errorf("%+v", x)
+	for name, tt := range map[string]struct {
+		which string
+		first bool // is undone first
+	}{
+		"by name, the first one first":            {`"shop-edge"`, true},
+		"by name, the second one first":           {`"shop-edge"`, false},
+		"by the dead member, the first one first": {`{ member = "` + deadMember + `" }`, true},
+		"by the dead member, the second first":    {`{ member = "` + deadMember + `" }`, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := existing(t, nil, tt.which)
+			before := b.cloud.Snapshot()
+			var runs [2]string
+			for i := range runs {
+				b.must(exitDone, "--region", "ORD", "--sandbox=rackspace", "--yes", "--json")
+				events := b.events()
+				runs[i] = string(events[len(events)-1].Run)
+			}
+			if tt.first {
+				slices.Reverse(runs[:])
+			}
+			b.must(exitDone, "abandon", runs[1], "--yes")
+			x := b.cloud.Snapshot().Balancers[0]
+			idle := 0
+			if strings.Contains(tt.which, "member") {
+				idle = 1
+			}
+			if len(x.Members) != 3 || len(x.Idle) != idle || !slices.Equal(x.Listen, []int{443, 80}) {
+				t.Errorf("%+v", x)
+			}
+			if set := b.cloud.Snapshot().Served; !slices.ContainsFunc(set, func(r sandbox.RRset) bool { return slices.Contains(r.Values, x.Address) }) {
+				t.Errorf("the name was taken from the run that serves: %+v", set)
+			}
+			b.must(exitDone, "abandon", runs[0], "--yes")
+			b.asBefore(before)
+		})
 	}
 }
 
