@@ -90,6 +90,14 @@ func TestBackPastAnEarlierRun(t *testing.T) {
 	b.cloud.ClearFaults()
 	b.must(exitDone, "abandon", runs[1], "--yes")
 	b.names(sets[0], "after the rest was abandoned")
+	b.out.b.Reset()
+	b.must(exitDone, "runs")
+	of := func(i int) string { return provision.RunID(runs[i]).Short() + "\n" }
+	for _, says := range []string{"→ IAD  failover\n", "→ ORD  failover, abandoned\n", "→ DFW  failover, gone back\n", "→ DFW  back from " + of(2), "→ ORD  abandon of " + of(1)} {
+		if !strings.Contains(b.out.String(), says) {
+			t.Errorf("runs does not say %q:\n%s", says, b.out.String())
+		}
+	}
 	if at := b.regions(); at != "IAD" {
 		t.Errorf("there are servers in %s", at)
 	}

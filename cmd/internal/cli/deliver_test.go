@@ -121,7 +121,7 @@ func TestDeliver(t *testing.T) {
 	}
 	b.out.b.Reset()
 	b.must(exitDone, "runs")
-	if s := b.out.String(); strings.Count(s, " deliver\n") != 2 || strings.Count(s, " failover\n") != 1 {
+	if s := b.out.String(); strings.Count(s, " deliver to ") != 2 || strings.Count(s, " failover\n") != 1 {
 		t.Errorf("runs:\n%s", s)
 	}
 	b.must(exitDone, "status")

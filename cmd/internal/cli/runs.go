@@ -140,6 +140,37 @@ func otherRuns(ctx context.Context, st *keep, of past) (out []past, unread []jou
 	return out, unread, nil
 }
 
+// line tells of the run in a list of all that are known.
+func (p past) line(known map[provision.RunID]past) string {
+	what := p.graph.Purpose
+	if of := p.graph.Of; of != "" {
+		what += map[string]string{"abandon": " of ", "back": " from ", "deliver": " to "}[what] + of.Short()
+	}
+	if end := p.undone(known); end != "" {
+		what += ", " + end
+	}
+	return fmt.Sprintf("%s  %s  %-8s  %s → %s  %s", p.entry.Run.Short(), p.events[0].Time.Local().Format("2006-01-02 15:04"), p.outcome(), p.entry.Service, p.graph.Region, what)
+}
+
+// undone says how the run was undone; nothing where that is not done.
+func (p past) undone(known map[provision.RunID]past) (end string) {
+	for _, e := range p.events {
+		if e.Type != provision.RunAbandoned {
+			continue
+		}
+		by, ok := known[provision.RunID(e.Message)]
+		switch {
+		case by.entry.Run == p.entry.Run: // there was nothing to undo
+			return "given up"
+		case ok && by.outcome() == provision.OutcomeDone && by.graph.Purpose == "back":
+			end = "gone back"
+		case ok && by.outcome() == provision.OutcomeDone:
+			return "abandoned"
+		}
+	}
+	return end
+}
+
 // newRuns is `failover runs`.
 func newRuns(app *App) *cobra.Command {
 	var s shared
@@ -154,13 +185,16 @@ func newRuns(app *App) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			known, unread := map[provision.RunID]past{}, map[provision.RunID]error{}
 			for _, e := range list {
-				p, err := readPast(cmd.Context(), st, e)
-				if err != nil {
+				known[e.Run], unread[e.Run] = readPast(cmd.Context(), st, e)
+			}
+			for _, e := range list {
+				if err := unread[e.Run]; err != nil {
 					_, _ = fmt.Fprintf(app.Out, "%s  %s  %v\n", e.Run.Short(), e.Service, err)
 					continue
 				}
-				_, _ = fmt.Fprintf(app.Out, "%s  %s  %-8s  %s → %s  %s\n", e.Run.Short(), p.events[0].Time.Local().Format("2006-01-02 15:04"), p.outcome(), e.Service, p.graph.Region, p.graph.Purpose)
+				_, _ = fmt.Fprintln(app.Out, known[e.Run].line(known))
 			}
 			return nil
 		},
