@@ -93,9 +93,15 @@ func TestBackPastAnEarlierRun(t *testing.T) {
 	b.out.b.Reset()
 	b.must(exitDone, "runs")
 	of := func(i int) string { return provision.RunID(runs[i]).Short() + "\n" }
-	for _, says := range []string{"→ IAD  failover\n", "→ ORD  failover, abandoned\n", "→ DFW  failover, gone back\n", "→ DFW  back from " + of(2), "→ ORD  abandon of " + of(1)} {
+	for _, says := range []string{"→ IAD  failover\n", "→ ORD  failover, abandoned\n", "→ DFW  failover, gone home\n", "→ DFW  back from " + of(2), "→ ORD  abandon of " + of(1)} {
 		if !strings.Contains(b.out.String(), says) {
 			t.Errorf("runs does not say %q:\n%s", says, b.out.String())
+		}
+	}
+	for i, says := range []string{"serves from IAD", "has been abandoned since. It had said:", "has gone home since. It had said:"} {
+		b.out.b.Reset()
+		if b.must(exitDone, "status", runs[i]); !strings.Contains(b.out.String(), says) || strings.Contains(b.out.String(), "since") != (i > 0) {
+			t.Errorf("status does not say %q:\n%s", says, b.out.String())
 		}
 	}
 	if at := b.regions(); at != "IAD" {

@@ -163,7 +163,7 @@ func (p past) undone(known map[provision.RunID]past) (end string) {
 		case by.entry.Run == p.entry.Run: // there was nothing to undo
 			return "given up"
 		case ok && by.outcome() == provision.OutcomeDone && by.graph.Purpose == "back":
-			end = "gone back"
+			end = "gone home"
 		case ok && by.outcome() == provision.OutcomeDone:
 			return "abandoned"
 		}

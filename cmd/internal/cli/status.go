@@ -65,6 +65,9 @@ func (o *statusOptions) run(ctx context.Context, prefix string) error {
 	}
 	l := a.look(a.Out)
 	h := headOf(p)
+	if line := undoing(ctx, st, p); line != "" {
+		_, _ = fmt.Fprintf(a.Out, "%s\n\n", line)
+	}
 	if m.Ended.IsZero() {
 		for _, line := range view.Frame(l, h, m, time.Now(), 200) {
 			_, _ = fmt.Fprintln(a.Out, line)
@@ -83,6 +86,34 @@ func (o *statusOptions) run(ctx context.Context, prefix string) error {
 		_, _ = fmt.Fprintf(a.Out, "\n%s\n", line)
 	}
 	return nil
+}
+
+// undoing says what became of a run since it was to be undone; nothing of one that never was. What the run said last may hold no more.
+func undoing(ctx context.Context, st *keep, p past) string {
+	i := slices.IndexFunc(p.events, func(e provision.Event) bool { return e.Type == provision.RunAbandoned })
+	if i < 0 {
+		return ""
+	}
+	known := map[provision.RunID]past{p.entry.Run: p}
+	var last provision.RunID
+	for _, e := range p.events[i:] {
+		if e.Type != provision.RunAbandoned {
+			continue
+		}
+		last = provision.RunID(e.Message)
+		if by, err := readPast(ctx, st, journal.Entry{Service: p.entry.Service, Run: last}); err == nil {
+			known[last] = by
+		}
+	}
+	if end := p.undone(known); end != "" {
+		has := map[string]string{"abandoned": "has been abandoned", "gone home": "has gone home", "given up": "has been given up"}[end]
+		return fmt.Sprintf("Run %s %s since. It had said:", p.entry.Run.Short(), has)
+	}
+	by := known[last]
+	if len(by.events) == 0 {
+		return fmt.Sprintf("Run %s has begun to undo run %s; how that ended is not known here. It had said:", last.Short(), p.entry.Run.Short())
+	}
+	return fmt.Sprintf("Run %s (%s) has begun to undo run %s, and is %s: failover status %s. It had said:", last.Short(), by.graph.Purpose, p.entry.Run.Short(), by.outcome(), last.Short())
 }
 
 func headOf(p past) view.Head {
