@@ -90,13 +90,12 @@ func (o *statusOptions) run(ctx context.Context, prefix string) error {
 
 // undoing says what became of a run since it was to be undone; nothing of one that never was. What the run said last may hold no more.
 func undoing(ctx context.Context, st *keep, p past) string {
-	i := slices.IndexFunc(p.events, func(e provision.Event) bool { return e.Type == provision.RunAbandoned })
-	if i < 0 {
+	if !abandoned(p) {
 		return ""
 	}
 	known := map[provision.RunID]past{p.entry.Run: p}
 	var last provision.RunID
-	for _, e := range p.events[i:] {
+	for _, e := range p.events {
 		if e.Type != provision.RunAbandoned {
 			continue
 		}
