@@ -51,7 +51,7 @@ func newRoot(app *App) *cobra.Command {
 	return root
 }
 
-// shared are the flags that every command that reads a plan has.
+// shared are the flags that every command that reads a plan has. json is false where a command has no events.
 type shared struct {
 	plan string
 	vars []string
@@ -59,8 +59,12 @@ type shared struct {
 }
 
 func (s *shared) add(cmd *cobra.Command) {
+	s.addPlan(cmd)
+	cmd.Flags().BoolVar(&s.json, "json", false, "one JSON event a line on standard output")
+}
+
+func (s *shared) addPlan(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVar(&s.plan, "plan", "", "plan file or folder (default: failover.hcl, or the *.hcl here)")
 	f.StringArrayVar(&s.vars, "var", nil, "set a variable of the plan: --var per_ip=80")
-	f.BoolVar(&s.json, "json", false, "one JSON event a line on standard output")
 }

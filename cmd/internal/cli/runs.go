@@ -185,6 +185,9 @@ func newRuns(app *App) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if len(list) == 0 {
+				_, _ = fmt.Fprintf(app.Err, "no run was ever recorded in %s\n", st.Where())
+			}
 			known, unread := map[provision.RunID]past{}, map[provision.RunID]error{}
 			for _, e := range list {
 				known[e.Run], unread[e.Run] = readPast(cmd.Context(), st, e)
@@ -199,8 +202,7 @@ func newRuns(app *App) *cobra.Command {
 			return nil
 		},
 	}
-	s.add(cmd)
-	_ = cmd.Flags().MarkHidden("json")
+	s.addPlan(cmd)
 	return cmd
 }
 

@@ -28,8 +28,7 @@ func newValidate(app *App) *cobra.Command {
 			return nil
 		},
 	}
-	s.add(cmd)
-	_ = cmd.Flags().MarkHidden("json")
+	s.addPlan(cmd)
 	return cmd
 }
 
