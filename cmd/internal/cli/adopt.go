@@ -62,7 +62,7 @@ func (o *resumeOptions) resumeOrphan(ctx context.Context, prefix string) error {
 	}
 	h := view.Head{Service: g.Service, Region: g.Region, Home: g.Home, Plan: planName(r.plan), Purpose: g.Purpose}
 	if o.dryRun {
-		(&runOptions{app: a, shared: o.shared}).showPlan(h, g, facts)
+		a.showPlan(h, g, facts, o.shared.json)
 		return nil
 	}
 	if !o.yes {
@@ -106,7 +106,7 @@ func (o *undoOptions) abandonOrphan(ctx context.Context, prefix string) error {
 	facts.Findings = append(r.findings(g, false), facts.Findings...)
 	h := view.Head{Service: undo.Service, Region: undo.Region, Home: undo.Home, Plan: planName(r.plan), Purpose: undo.Purpose}
 	if o.dryRun {
-		view.WritePlan(a.Out, a.look(a.Out), h, undo, facts)
+		a.showPlan(h, undo, facts, o.shared.json)
 		return nil
 	}
 	if !o.yes {

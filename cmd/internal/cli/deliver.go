@@ -91,12 +91,11 @@ func (o *deliverOptions) run(ctx context.Context, prefix string) error {
 		return err
 	}
 	h := view.Head{Service: g.Service, Region: g.Region, Home: g.Home, Plan: p.plan, Purpose: g.Purpose}
-	show := &runOptions{app: a, shared: o.shared}
 	switch {
 	case facts.Refused():
-		return show.refuse(s.plan, []string{g.Region}, facts.Findings)
+		return a.refuse(s.plan, []string{g.Region}, facts.Findings, o.shared.json)
 	case o.dryRun:
-		show.showPlan(h, g, facts)
+		a.showPlan(h, g, facts, o.shared.json)
 		return nil
 	case !o.yes:
 		view.WritePlan(a.Err, a.look(a.Err), h, g, facts)

@@ -77,7 +77,7 @@ func (o *runOptions) run(ctx context.Context) error {
 		}
 		return failed
 	}
-	return o.refuse(plan, regions, refused)
+	return a.refuse(plan, regions, refused, o.shared.json)
 }
 
 // attempt shows the run to one region and performs it. It gives true, with how it ended, where it failed there, has
@@ -91,7 +91,7 @@ func (o *runOptions) attempt(ctx context.Context, site *site, facts provision.Fa
 	}
 	head := view.Head{Service: plan.Service, Region: site.region, Home: plan.Home, Plan: planName(plan), Purpose: graph.Purpose, Sandbox: box != nil && !box.kept}
 	if o.dryRun {
-		o.showPlan(head, graph, facts)
+		a.showPlan(head, graph, facts, o.shared.json)
 		return false, nil
 	}
 	switch {
@@ -251,38 +251,6 @@ func (s *site) survey(ctx context.Context, src preflight.Sources) (provision.Fac
 		}
 	}
 	return facts, nil
-}
-
-// refuse reports every finding and gives exit code 3.
-func (o *runOptions) refuse(plan provision.Plan, regions []string, fs []provision.Finding) error {
-	a := o.app
-	if o.shared.json {
-		v := view.NewJSON(a.Out)
-		for i := range fs {
-			v.Tell(provision.Event{V: provision.EventVersion, Time: time.Now().UTC(), Type: provision.Found, Finding: &fs[i]})
-		}
-	} else {
-		l := a.look(a.Err)
-		_, _ = fmt.Fprintf(a.Err, "failover %s → %s: refused before anything was touched\n\n", plan.Service, strings.Join(regions, ", "))
-		view.WriteFindings(a.Err, l, fs)
-	}
-	return &exitError{code: exitRefused, quiet: true, err: errors.New("preflight refused")}
-}
-
-func (o *runOptions) showPlan(head view.Head, g provision.Graph, f provision.Facts) {
-	a := o.app
-	if o.shared.json {
-		v := view.NewJSON(a.Out)
-		now := time.Now().UTC()
-		for i := range f.Findings {
-			v.Tell(provision.Event{V: provision.EventVersion, Time: now, Type: provision.Found, Finding: &f.Findings[i]})
-		}
-		v.Tell(provision.Event{V: provision.EventVersion, Time: now, Type: provision.Planned, Graph: &g})
-		return
-	}
-	l := a.look(a.Out)
-	view.WritePlan(a.Out, l, head, g, f)
-	view.WriteDryEnd(a.Out, l, head, g)
 }
 
 // runStore is the plan's store; a sandbox's runs are kept in the sandbox's own folder and go with it.

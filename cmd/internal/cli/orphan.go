@@ -329,8 +329,7 @@ func (o *orphan) findings(g provision.Graph, on bool) []provision.Finding {
 func (o *orphan) graph(ctx context.Context) (provision.Graph, []provision.Event, provision.Facts, error) {
 	facts := preflight.Check(ctx, o.missing(), o.site.region, o.sources())
 	if facts.Refused() {
-		r := &runOptions{app: o.app, shared: o.shared}
-		return provision.Graph{}, nil, facts, r.refuse(o.plan, []string{o.site.region}, facts.Findings)
+		return provision.Graph{}, nil, facts, o.app.refuse(o.plan, []string{o.site.region}, facts.Findings, o.shared.json)
 	}
 	for _, s := range o.site.plan.Servers { // its slots are the run's, whatever is missing of them
 		f := facts.Servers[s.Name]
@@ -353,8 +352,7 @@ func (o *orphan) remains(ctx context.Context) (provision.Graph, []provision.Even
 	bare.Servers, bare.Certificates, bare.Balancers = nil, nil, nil
 	facts := preflight.Check(ctx, bare, o.site.region, o.sources())
 	if facts.Refused() {
-		r := &runOptions{app: o.app, shared: o.shared}
-		return provision.Graph{}, nil, facts, r.refuse(o.plan, []string{o.site.region}, facts.Findings)
+		return provision.Graph{}, nil, facts, o.app.refuse(o.plan, []string{o.site.region}, facts.Findings, o.shared.json)
 	}
 	for _, c := range o.site.plan.Certificates {
 		facts.Certificates[c.Name] = provision.CertificateFacts{}

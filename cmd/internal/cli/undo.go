@@ -138,7 +138,7 @@ func (o *undoOptions) run(ctx context.Context, prefix, question string, build fu
 	defer s.close()
 	defer st.Close() //nolint:errcheck // every append was synced
 	if p.graph.Purpose != "failover" && (p.graph.Purpose != "deliver" || !o.delivery) {
-		return usage("failover runs lists them", "run %s is itself an %s", p.entry.Run.Short(), p.graph.Purpose)
+		return usage("failover runs lists them", "run %s is itself a run of failover %s", p.entry.Run.Short(), p.graph.Purpose)
 	}
 	others, err := o.others(ctx, st, p)
 	if err != nil {
@@ -158,12 +158,16 @@ func (o *undoOptions) run(ctx context.Context, prefix, question string, build fu
 				return err
 			}
 		}
-		_, _ = fmt.Fprintf(a.Out, "run %s changed nothing that is still there\n", p.entry.Run.Short())
+		out := a.Out
+		if o.shared.json {
+			out = a.Err
+		}
+		_, _ = fmt.Fprintf(out, "run %s changed nothing that is still there\n", p.entry.Run.Short())
 		return nil
 	}
 	h := view.Head{Service: g.Service, Region: g.Region, Home: g.Home, Plan: p.plan, Purpose: g.Purpose}
 	if o.dryRun {
-		view.WritePlan(a.Out, a.look(a.Out), h, g, provision.Facts{})
+		a.showPlan(h, g, provision.Facts{}, o.shared.json)
 		return nil
 	}
 	if !o.yes {

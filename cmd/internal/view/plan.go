@@ -19,11 +19,13 @@ type Head struct {
 }
 
 func (h Head) title() string {
-	what := "failover"
-	if h.Purpose != "" && h.Purpose != "failover" {
-		what = "failover " + h.Purpose
+	switch h.Purpose {
+	case "", "failover":
+		return fmt.Sprintf("failover %s → %s", h.Service, h.Region)
+	case "back":
+		return fmt.Sprintf("failover back %s from %s", h.Service, h.Region)
 	}
-	return fmt.Sprintf("%s %s → %s", what, h.Service, h.Region)
+	return fmt.Sprintf("failover %s %s in %s", h.Purpose, h.Service, h.Region)
 }
 
 // WritePlan shows what a run would do: the very graph that the engine would run.
@@ -89,11 +91,14 @@ func WritePlan(w io.Writer, l *Look, h Head, g provision.Graph, f provision.Fact
 
 // WriteDryEnd closes a dry run.
 func WriteDryEnd(w io.Writer, l *Look, h Head, g provision.Graph) {
-	what := "serves from " + h.Region
-	if g.Purpose == "deliver" {
-		what = "has delivered it"
+	what := "A run started now serves from " + h.Region
+	switch g.Purpose {
+	case "deliver":
+		what = "A run started now has delivered it"
+	case "abandon", "back":
+		what = "Begun now, it is done"
 	}
-	text := fmt.Sprintf("A run started now %s in %s. Nothing was changed.", what, about(Expect(g)))
+	text := fmt.Sprintf("%s in %s. Nothing was changed.", what, about(Expect(g)))
 	_, _ = fmt.Fprintln(w, l.wrap("", text))
 }
 
