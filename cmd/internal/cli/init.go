@@ -1,7 +1,9 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -32,23 +34,15 @@ func newInit(app *App) *cobra.Command {
 			if service == "" {
 				service = serviceName()
 			}
-			f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
-			if os.IsExist(err) {
-				return usage("failover init OTHER.hcl, or move it away first", "%s exists already; it was not touched", path)
-			}
-			if err != nil {
-				return err
-			}
 			plan := templates.Starter(cloud, service)
 			if balancer {
 				plan = templates.BalancerStarter(cloud, service)
 			}
-			_, err = f.Write(plan)
-			if cerr := f.Close(); err == nil {
-				err = cerr
-			}
-			if err != nil {
-				return err
+			switch err := writeNew(path, plan, 0o644); {
+			case errors.Is(err, fs.ErrExist):
+				return usage("failover init OTHER.hcl, or move it away first", "%s exists already; it was not touched", path)
+			case err != nil:
+				return usage("failover init FILE, where it can be written", "%v", err)
 			}
 			_, _ = fmt.Fprintf(app.Out, "wrote %s\nnext: edit it, then\n  failover validate\n  failover seal edge --cert fullchain.pem --key key.pem -r age1... -o secrets.age\n  failover --region REGION --dry-run\n", path)
 			return nil

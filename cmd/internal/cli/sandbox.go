@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"os"
@@ -11,7 +10,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/dripstat/failover/provision"
 	"github.com/dripstat/failover/provision/sandbox"
 )
 
@@ -72,7 +70,10 @@ func (a *App) serveSandbox(parent context.Context, so sandbox.Options, dir strin
 	leave := func(file string, text []byte, how string) error {
 		path := filepath.Join(dir, file)
 		clouds = append(clouds, how+path)
-		return writeNew(path, text)
+		if err := writeNew(path, text, 0o600); err != nil {
+			return usage("give another folder: --dir DIR", "%v", err)
+		}
+		return nil
 	}
 	if so.Rackspace == nil {
 		if err := leave("clouds.yaml", c.CloudsYAML("sandbox", "main"), "sandbox, main in "); err != nil {
@@ -94,19 +95,6 @@ func (a *App) serveSandbox(parent context.Context, so sandbox.Options, dir strin
 	defer release()
 	<-stop
 	return nil
-}
-
-// writeNew writes a file that must not exist yet: nobody's clouds.yaml is overwritten.
-func writeNew(path string, content []byte) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return &exitError{code: exitUsage, err: &provision.Error{What: err.Error(), Hint: "give another folder: --dir DIR"}}
-	}
-	_, err = bytes.NewReader(content).WriteTo(f)
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
-	return err
 }
 
 func completeFault(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
