@@ -14,15 +14,17 @@ import (
 func WriteSummary(w io.Writer, l *Look, h Head, m *Model) {
 	var b strings.Builder
 	total := took(m.Ended.Sub(m.Began))
-	title, verb := "", " serves from "
-	if n := m.moves(); len(n) > 1 {
-		verb = " serve from "
+	title, verb, home := "", " serves from ", " is back"
+	if len(m.moved()) > 1 {
+		verb, home = " serve from ", " are back"
 	}
 	switch {
 	case m.Outcome == provision.OutcomeDone && m.Graph.Purpose == "abandon":
 		title = l.good.Render("Nothing of run " + m.Graph.Of.Short() + " is left")
+	case m.Outcome == provision.OutcomeDone && m.Graph.Purpose == "back" && m.Graph.Home == "":
+		title = l.good.Render(m.names() + home + " where it was before")
 	case m.Outcome == provision.OutcomeDone && m.Graph.Purpose == "back":
-		title = l.good.Render(m.names() + " is back at " + m.Graph.Home)
+		title = l.good.Render(m.names() + home + " at " + m.Graph.Home)
 	case m.Outcome == provision.OutcomeDone && m.Graph.Purpose == "deliver":
 		title = l.good.Render(m.receivers() + " of run " + m.Graph.Of.Short() + " have it")
 	case m.Outcome == provision.OutcomeDone && m.names() != "":
@@ -47,10 +49,13 @@ func WriteSummary(w io.Writer, l *Look, h Head, m *Model) {
 	for _, n := range m.Notes {
 		fmt.Fprintf(&b, "  %s\n", l.wrap("  ", n))
 	}
+	said := ""
 	for _, mv := range m.moves() {
-		if mv.done && !mv.lost && mv.stale.After(m.Ended) && m.Graph.Purpose == "failover" {
-			fmt.Fprintf(&b, "  %s\n", l.wrap("  ", fmt.Sprintf("Some resolvers may hold the old answer for %s until %s (%d s from the move).",
-				mv.name, mv.stale.Local().Format("15:04:05"), int(mv.stale.Sub(mv.moved)/time.Second))))
+		stale := fmt.Sprintf("Some resolvers may hold the old answer for %s until %s (%d s from the move).",
+			mv.name, mv.stale.Local().Format("15:04:05"), int(mv.stale.Sub(mv.moved)/time.Second))
+		if mv.done && !mv.lost && mv.stale.After(m.Ended) && m.Graph.Purpose == "failover" && stale != said {
+			fmt.Fprintf(&b, "  %s\n", l.wrap("  ", stale))
+			said = stale
 		}
 		switch {
 		case !mv.done || m.Graph.Purpose != "failover":
@@ -145,6 +150,8 @@ func (l *Look) ways(b *strings.Builder, h Head, m *Model) {
 		}
 	case m.Outcome == provision.OutcomeDone && slices.ContainsFunc(m.moves(), func(mv move) bool { return mv.lost }):
 		fmt.Fprintf(b, "  Way back: point the name home at your DNS provider, then remove what was made: failover abandon %s\n", run)
+	case m.Outcome == provision.OutcomeDone && m.names() == "": // there is nothing to take home
+		fmt.Fprintf(b, "  Undo: failover abandon %s\n", run)
 	case m.Outcome == provision.OutcomeDone:
 		fmt.Fprintf(b, "  Way back: failover back %s\n  Undo:     failover abandon %s\n", run, run)
 	default:
@@ -178,16 +185,18 @@ func WriteOpen(w io.Writer, l *Look, m *Model) {
 	}
 }
 
-// names lists the records that were moved.
-func (m *Model) names() string {
+// moved gives the names that were moved, each once: one may have records of two types.
+func (m *Model) moved() []string {
 	var out []string
 	for _, mv := range m.moves() {
-		if mv.done {
+		if mv.done && !slices.Contains(out, mv.name) {
 			out = append(out, mv.name)
 		}
 	}
-	return fold(out)
+	return out
 }
+
+func (m *Model) names() string { return fold(m.moved()) }
 
 // WriteError shows an error as three lines: what on which thing, who said what, what to type next.
 func WriteError(w io.Writer, l *Look, e *provision.Error) {

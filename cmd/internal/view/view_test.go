@@ -304,6 +304,49 @@ func TestSummaries(t *testing.T) {
 	golden(t, "plan-abandon", b.String())
 }
 
+// A name with records of two types is one name; a plan may name no home; a run that moved nothing has no way back.
+func TestSummaryOfNames(t *testing.T) {
+	move := func(kind provision.Kind, typ string) provision.Step {
+		return provision.Step{ID: provision.StepID("move/a.test/" + typ), Kind: kind, Say: provision.Say{Thing: "a.test"},
+			With: map[string]provision.Arg{"old": {Is: map[string]any{"type": typ, "values": []any{"203.0.113.10"}}}}}
+	}
+	out := provision.Values{"moved_at": began.Format(time.RFC3339), "stale_until": began.Add(time.Minute).Format(time.RFC3339)}
+	for _, c := range []struct {
+		purpose, home string
+		steps         []provision.Step
+		want, without []string
+	}{
+		{"failover", "IAD", []provision.Step{move("dns.move", "A"), move("dns.move", "AAAA")}, []string{"a.test serves from ORD", "a.test A was", "a.test AAAA was", "failover back"}, []string{"a.test, a.test"}},
+		{"failover", "IAD", nil, []string{"Done in ORD", "failover abandon"}, []string{"failover back"}},
+		{"back", "IAD", []provision.Step{move("dns.restore", "A"), move("dns.restore", "AAAA")}, []string{"a.test is back at IAD"}, nil},
+		{"back", "", []provision.Step{move("dns.restore", "A")}, []string{"a.test is back where it was before"}, nil},
+	} {
+		m := NewModel(provision.Graph{Service: "a", Region: "ORD", Home: c.home, Purpose: c.purpose, Of: run, Steps: c.steps}, run, began)
+		s := &story{}
+		for _, x := range c.steps {
+			s.done(1, x.ID, out)
+		}
+		s.at(2, provision.Event{Type: provision.RunEnded, Outcome: provision.OutcomeDone})
+		for _, e := range s.events {
+			m.Add(e)
+		}
+		text := summary(t, m, Head{Service: "a", Region: "ORD", Home: c.home, Purpose: c.purpose}, 80)
+		for _, w := range c.want {
+			if !strings.Contains(text, w) {
+				t.Errorf("%s of home %q lacks %q:\n%s", c.purpose, c.home, w, text)
+			}
+		}
+		for _, w := range c.without {
+			if strings.Contains(text, w) {
+				t.Errorf("%s of home %q has %q:\n%s", c.purpose, c.home, w, text)
+			}
+		}
+		if n := strings.Count(text, "Some resolvers"); n > 1 {
+			t.Errorf("the same is said %d times:\n%s", n, text)
+		}
+	}
+}
+
 func TestPlain(t *testing.T) {
 	var b bytes.Buffer
 	g, _ := graph(t, 2)
