@@ -117,25 +117,39 @@ func (t *TTY) frame() []string {
 	return Frame(t.look, t.head, t.m, t.now(), height)
 }
 
-// Frame draws the picture at one moment, at most height-1 lines.
+// Frame draws the picture at one moment, in at most height-1 lines that are narrower than the terminal: a line more, or one that is broken in
+// two, and the next frame could not be drawn over this one.
 func Frame(l *Look, h Head, m *Model, now time.Time, height int) []string {
-	lines := []string{l.sides(l.bold.Render(h.title()), l.bold.Render(took(now.Sub(m.Began))))}
 	name := 0
 	for _, r := range m.rows {
 		name = max(name, plainWidth(r.thing))
 	}
 	name = min(name, 30)
-	var rows []string
-	for _, r := range m.visible(height - 6) {
-		rows = append(rows, l.row(m, r, now, name))
+	tail := l.tail(h, m)
+	for len(tail) > 1 && height-2-len(tail) < 3 { // of all that is said below the rows, the last line is missed most
+		tail = tail[1:]
 	}
-	lines = append(lines, rows...)
+	lines := []string{l.sides(l.bold.Render(h.title()), l.bold.Render(took(now.Sub(m.Began))))}
+	for _, r := range m.visible(height - 2 - len(tail)) {
+		lines = append(lines, l.row(m, r, now, name))
+	}
+	lines = append(lines, tail...)
+	lines = lines[:min(len(lines), max(height-1, 1))]
+	for i, line := range lines {
+		lines[i] = l.cut(line, l.Width-1)
+	}
+	return lines
+}
+
+// tail is what stands below the rows: what is to come, what was noted last, what ^C does.
+func (l *Look) tail(h Head, m *Model) []string {
+	var lines []string
 	if next := m.next(); next != "" {
-		lines = append(lines, l.cut("  "+l.icon(waiting)+" "+l.dim.Render("then "+next), l.Width-1))
+		lines = append(lines, "  "+l.icon(waiting)+" "+l.dim.Render("then "+next))
 	}
 	lines = append(lines, "")
 	for _, n := range m.Notes[max(0, len(m.Notes)-2):] {
-		lines = append(lines, l.cut("  "+l.alert.Render(n), l.Width-1))
+		lines = append(lines, "  "+l.alert.Render(n))
 	}
 	foot := "^C stops safely; go on later with: failover resume " + m.Run.Short()
 	if h.Following {
@@ -146,7 +160,7 @@ func Frame(l *Look, h Head, m *Model, now time.Time, height int) []string {
 	if m.Stopping {
 		foot = "stopping: what was begun is recorded; ^C again drops it"
 	}
-	return append(lines, l.cut("  "+l.dim.Render(foot), l.Width-1))
+	return append(lines, "  "+l.dim.Render(foot))
 }
 
 // visible picks rows when there are more than fit: failed and running ones first, then a count of the rest.
@@ -157,8 +171,11 @@ func (m *Model) visible(room int) []*row {
 			started = append(started, r)
 		}
 	}
-	if len(started) <= room || room < 3 {
+	if len(started) <= room {
 		return started
+	}
+	if room < 1 {
+		return nil
 	}
 	var out []*row
 	for _, want := range []state{failed, running} {
@@ -180,6 +197,9 @@ func (m *Model) visible(room int) []*row {
 	}
 	n := m.count(rest)
 	var parts []string
+	if n[failed] > 0 {
+		parts = append(parts, fmt.Sprintf("%d failed", n[failed]))
+	}
 	if n[done] > 0 {
 		parts = append(parts, fmt.Sprintf("%d done", n[done]))
 	}
