@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -57,5 +58,9 @@ func (a *App) read(s shared, o planfile.Options) (provision.Plan, error) {
 		return provision.Plan{}, err
 	}
 	o.Env = a.LookEnv
-	return planfile.Load(path, o)
+	plan, err := planfile.Load(path, o)
+	if diags := (planfile.Diagnostics)(nil); err != nil && !errors.As(err, &diags) { // it cannot be read at all
+		err = &exitError{code: exitUsage, err: err}
+	}
+	return plan, err
 }

@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"fmt"
+
 	"github.com/spf13/cobra"
 )
 
@@ -20,10 +22,14 @@ const examples = `  failover --region ORD --sandbox --yes     the whole job, her
 // newRoot gives the command tree. Nothing is read, dialled or started before a command runs.
 func newRoot(app *App) *cobra.Command {
 	o := &runOptions{app: app}
+	var tellVersion bool
 	root := &cobra.Command{
 		Use: "failover --region REGION", Short: "Re-provision a service in another region, with its certificate and its name",
-		Long: long, Example: examples, Args: cobra.NoArgs, SilenceUsage: true, SilenceErrors: true,
+		Long: long, Example: examples, Args: noCommand, SilenceUsage: true, SilenceErrors: true,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if tellVersion {
+				return writeVersion(app.Out)
+			}
 			if o.region == "" && !cmd.Flags().Changed("region") {
 				return usage("failover --region REGION, or failover --help", "which region to go to? --region is missing")
 			}
@@ -41,6 +47,7 @@ func newRoot(app *App) *cobra.Command {
 	f.Var(&o.sandbox.kind, "sandbox", "run against a cloud of two regions inside this process; needs no account. openstack, or --sandbox=rackspace, --sandbox=flex")
 	f.Lookup("sandbox").NoOptDefVal = string(sandboxOpenStack)
 	f.StringArrayVar(&o.sandbox.faults, "fault", nil, "with --sandbox: practise a fault, e.g. no-valid-host, reply-lost, slow-boot=30s (failover sandbox --list-faults)")
+	f.BoolVar(&tellVersion, "version", false, "the same as failover version")
 	_ = root.RegisterFlagCompletionFunc("region", o.completeRegion)
 	_ = root.RegisterFlagCompletionFunc("fault", completeFault)
 	_ = root.RegisterFlagCompletionFunc("sandbox", cobra.FixedCompletions(sandboxKinds(), cobra.ShellCompDirectiveNoFileComp))
@@ -49,6 +56,18 @@ func newRoot(app *App) *cobra.Command {
 	root.AddCommand(newInit(app), newValidate(app), newFmt(app), newSeal(app), newSandbox(app), newVersion(app),
 		newRuns(app), newStatus(app), newCheck(app), newDeliver(app), newResume(app), newAbandon(app), newBack(app), newReference(app, root))
 	return root
+}
+
+// noCommand says what was meant, perhaps, by a word that is no command: one that is spelled nearly so, or a region.
+func noCommand(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	hint := fmt.Sprintf("failover --region %s, if that is a region; failover --help lists the commands", args[0])
+	if cmd.SuggestionsMinimumDistance = 2; len(cmd.SuggestionsFor(args[0])) > 0 {
+		hint = "failover " + cmd.SuggestionsFor(args[0])[0] + ", or failover --help"
+	}
+	return usage(hint, "unknown command %q", args[0])
 }
 
 // shared are the flags that every command that reads a plan has. json is false where a command has no events.

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"io"
 	"runtime"
 	"runtime/debug"
 
@@ -25,20 +26,22 @@ func version() string {
 func newVersion(app *App) *cobra.Command {
 	return &cobra.Command{
 		Use: "version", Short: "Show version, commit and date", Args: cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
-			c, d := commit, date
-			if b, ok := debug.ReadBuildInfo(); ok {
-				for _, s := range b.Settings {
-					switch {
-					case s.Key == "vcs.revision" && c == "":
-						c = s.Value
-					case s.Key == "vcs.time" && d == "":
-						d = s.Value
-					}
-				}
-			}
-			_, err := fmt.Fprintf(app.Out, "failover %s\ncommit   %s\ndate     %s\n%s %s/%s\n", version(), pick(c, "unknown"), pick(d, "unknown"), runtime.Version(), runtime.GOOS, runtime.GOARCH)
-			return err
-		},
+		RunE: func(*cobra.Command, []string) error { return writeVersion(app.Out) },
 	}
+}
+
+func writeVersion(w io.Writer) error {
+	c, d := commit, date
+	if b, ok := debug.ReadBuildInfo(); ok {
+		for _, s := range b.Settings {
+			switch {
+			case s.Key == "vcs.revision" && c == "":
+				c = s.Value
+			case s.Key == "vcs.time" && d == "":
+				d = s.Value
+			}
+		}
+	}
+	_, err := fmt.Fprintf(w, "failover %s\ncommit   %s\ndate     %s\n%s %s/%s\n", version(), pick(c, "unknown"), pick(d, "unknown"), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	return err
 }
