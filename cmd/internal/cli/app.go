@@ -18,6 +18,7 @@ import (
 	"sync/atomic"
 	"syscall"
 
+	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
 	"github.com/dripstat/failover/cmd/internal/view"
@@ -60,6 +61,7 @@ func Main() int {
 	noCore()
 	app := &App{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, LookEnv: os.LookupEnv}
 	defer app.forget()
+	cobra.EnableCommandSorting = false // help lists commands in the order of their use
 	root := newRoot(app)
 	root.SetArgs(longFlags(os.Args[1:]))
 	root.SetIn(app.In)

@@ -53,8 +53,18 @@ func newRoot(app *App) *cobra.Command {
 	_ = root.RegisterFlagCompletionFunc("sandbox", cobra.FixedCompletions(sandboxKinds(), cobra.ShellCompDirectiveNoFileComp))
 	_ = root.MarkFlagFilename("plan", "hcl", "json")
 
-	root.AddCommand(newInit(app), newValidate(app), newFmt(app), newSeal(app), newSandbox(app), newVersion(app),
-		newRuns(app), newStatus(app), newCheck(app), newDeliver(app), newResume(app), newAbandon(app), newBack(app), newReference(app, root))
+	group := func(title string, commands ...*cobra.Command) {
+		root.AddGroup(&cobra.Group{ID: title, Title: title})
+		for _, c := range commands {
+			c.GroupID = title
+		}
+		root.AddCommand(commands...)
+	}
+	group("Before the night:", newInit(app), newValidate(app), newFmt(app), newSeal(app), newCheck(app), newSandbox(app))
+	group("Once a run has begun:", newStatus(app), newRuns(app), newResume(app), newAbandon(app), newBack(app), newDeliver(app))
+	group("Else:", newVersion(app), newReference(app, root))
+	root.SetHelpCommandGroupID("Else:")
+	root.SetCompletionCommandGroupID("Else:")
 	return root
 }
 

@@ -71,8 +71,8 @@ func newBack(app *App) *cobra.Command {
 it first and this one went on from there. The old addresses are proven over TLS first, as the run's own
 servers were; where they do not answer, nothing is changed. Then the records are restored, every name
 server is asked, and the TTL is waited out, so that nobody is sent to the replacements any more.
---remove then removes them; without it they go on running, unless you say yes to that when asked at the
-end (a terminal is, --yes is not).`,
+--remove then removes them. Without it they go on running, but at a terminal you are asked at the end
+whether they are to go (with --yes you are not).`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := o.run(cmd.Context(), first(args), "Go back home from run %s?", o.back); err != nil {
 				return err
