@@ -96,5 +96,8 @@ func Abandon(ctx context.Context, s Store, service string, run, by provision.Run
 	}
 	_, err = Open(s, service, run, len(events)).Append(ctx, provision.Event{V: provision.EventVersion, Time: time.Now().UTC(), Run: run,
 		Type: provision.RunAbandoned, Message: string(by)})
+	if errors.Is(err, store.ErrChanged) && !errors.Is(err, store.ErrFenced) { // a line of the one who had the lease came between
+		return ErrWentOn
+	}
 	return err
 }

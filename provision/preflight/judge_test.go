@@ -392,7 +392,7 @@ func TestCheckReportsEverythingAtOnce(t *testing.T) {
 				},
 				"dark": func(ctx context.Context, _ []provision.Server) (provision.Inventory, error) {
 					<-ctx.Done()
-					return provision.Inventory{}, &provision.Error{What: "keystone does not answer", Hint: "look at it"}
+					return provision.Inventory{}, &provision.Error{Thing: "cloud.dark", What: "keystone does not answer", Hint: "look at it"} // said once
 				},
 			},
 			Zones: map[string]Zone{"public": fakeZone{sets: map[string]provision.RRset{"www.shop.test./A": s.records["www.shop.test./A"].Old}, ns: []string{"ns1", "ns2"}}},

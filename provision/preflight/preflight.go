@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -108,7 +109,7 @@ func (r *reader) found(f provision.Finding) {
 
 // refuse makes a finding out of an error, keeping its hint.
 func refuse(check, thing string, pos provision.Pos, err error) provision.Finding {
-	f := provision.Finding{Weight: provision.Refuse, Check: check, Thing: thing, What: err.Error(), Pos: pos}
+	f := provision.Finding{Weight: provision.Refuse, Check: check, Thing: thing, What: strings.TrimPrefix(err.Error(), thing+": "), Pos: pos}
 	var pe *provision.Error
 	if errors.As(err, &pe) {
 		f.Hint = pe.Hint

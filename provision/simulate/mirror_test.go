@@ -199,12 +199,12 @@ func (w *world) checkTeam() {
 
 // open begins what the command line calls its store: journals go to this machine, and where there is a team to that too.
 func (p *process) open() {
-	p.runs = p.disk
+	p.runs = timed{p.disk, p}
 	if p.w.team == nil {
 		return
 	}
 	p.team = &shared{memory: p.w.team.memory, p: p, ends: map[string]*end{}}
-	p.mirror = mirror.New(&local{disk: p.disk, ends: map[string]*end{}}, p.team, mirror.Options{Require: p.w.team.require,
+	p.mirror = mirror.New(p.disk, p.team, mirror.Options{Require: p.w.team.require,
 		Away: func(error) {
 			p.w.count(func(t *tally) { t.Away++ })
 			p.w.note("%v: the shared store is away", p)
@@ -229,93 +229,6 @@ func (p *process) shut() {
 	}
 	_ = p.mirror.Flush(p.ctx)
 	_ = p.mirror.Close()
-}
-
-// timed lets appending take its time before the mirror is asked, and fail: what waits inside holds a mutex, and
-// a bubble's clock stands still while anybody waits for one.
-type timed struct {
-	*mirror.Store
-	p *process
-}
-
-func (t timed) Append(ctx context.Context, key string, b []byte) error {
-	return t.p.writing(ctx, key, b, func() error {
-		if err := t.Store.Append(ctx, key, b); err != nil {
-			return err
-		}
-		if t.p.w.team.require && !t.p.gone() && !bytes.Contains(t.p.w.team.read(key), b) {
-			t.p.w.wrong("a record was accepted that the required store does not have")
-		}
-		return nil
-	})
-}
-
-// end is where a store believes that a value ends: it adds only there.
-type end struct {
-	known    bool
-	appended bool // reading moves it no more, until something went wrong
-	at       int
-}
-
-// local is the disk as store/file has it: nothing is added behind the back of who reads.
-type local struct {
-	*disk
-	mu   sync.Mutex
-	ends map[string]*end
-}
-
-func endOf(mu *sync.Mutex, ends map[string]*end, key string) *end {
-	mu.Lock()
-	defer mu.Unlock()
-	if ends[key] == nil {
-		ends[key] = &end{}
-	}
-	return ends[key]
-}
-
-func (l *local) Read(ctx context.Context, key string) ([]byte, error) {
-	b, err := l.disk.Read(ctx, key)
-	if err != nil && !errors.Is(err, store.ErrNotFound) {
-		return nil, err
-	}
-	if e := endOf(&l.mu, l.ends, key); !e.appended {
-		e.known, e.at = true, len(whole(b))
-	}
-	return b, err
-}
-
-func (l *local) Append(_ context.Context, key string, b []byte) error {
-	if l.p.gone() {
-		return errGone
-	}
-	e := endOf(&l.mu, l.ends, key)
-	have := l.read(key)
-	if !e.appended { // opened: a torn line is cut
-		have = whole(have)
-	}
-	if (e.known || e.appended) && len(have) != e.at {
-		e.appended = false
-		return store.ErrChanged
-	}
-	l.put(key, b)
-	e.known, e.appended, e.at = true, true, len(have)+len(b)
-	return nil
-}
-
-func (l *local) Aside(key, to string) error {
-	if l.p.gone() {
-		return errGone
-	}
-	l.disk.mu.Lock()
-	defer l.disk.mu.Unlock()
-	l.values[to] = l.values[key]
-	delete(l.values, key)
-	delete(l.ends, key)
-	return nil
-}
-
-func (l *local) Watch(context.Context, string) (<-chan struct{}, error) {
-	return nil, errors.New("nobody watches")
 }
 
 // shared is the team's store as one process reaches it: what etcd does, without etcd.

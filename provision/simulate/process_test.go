@@ -51,7 +51,7 @@ func (w *world) spawn(host string) *process {
 	w.mu.Unlock()
 	p := &process{w: w, n: n, host: host, intents: map[provision.StepID]provision.Kind{}, proven: map[string]time.Time{}}
 	p.ctx, p.kill = context.WithCancel(context.Background())
-	p.disk = &disk{memory: w.at(host), p: p}
+	p.disk = &disk{memory: w.at(host), p: p, ends: map[string]*end{}}
 	if r := w.dice("life"); !calm {
 		if r.IntN(2) == 0 {
 			p.dies = 1 + r.IntN(pick(r, 12, 60, 200))
@@ -159,18 +159,17 @@ func (p *process) perform(g provision.Graph, id provision.RunID, resume bool) (p
 		return provision.OutcomeStopped, err
 	}
 	began := time.Now()
-	var stop <-chan struct{}
-	if p.team != nil {
-		stop = lease.Lost()
-	}
-	run := engine.Run{Stop: stop, ID: id, Graph: g, Handlers: handlers, Journal: p.w.without.recorder(j), Past: past, Held: p.w.without.lease(lease.Held), Last: first.Seq,
+	run := engine.Run{Stop: lease.Lost(), ID: id, Graph: g, Handlers: handlers, Journal: p.w.without.recorder(j), Past: past, Held: p.w.without.lease(lease.Held), Last: first.Seq,
 		Tell: func(e provision.Event) {
 			if e.Type == provision.StepSeen && !p.gone() {
 				p.w.note("%v sees: %s %s", p, e.Step, e.Seen)
 			}
 		}}
 	outcome, runErr := run.Go(p.ctx)
-	if err := lease.Held(); p.team != nil && err != nil && outcome != provision.OutcomeDone {
+	if errors.Is(runErr, store.ErrChanged) {
+		lease.Doubt()
+	}
+	if err := lease.Held(); err != nil && outcome != provision.OutcomeDone {
 		outcome, runErr = provision.OutcomeStopped, err
 	}
 	if took := time.Since(began); took > bound {
@@ -190,7 +189,7 @@ func (p *process) perform(g provision.Graph, id provision.RunID, resume bool) (p
 			p.w.wrong("a failure names nothing: %v", runErr)
 		}
 	}
-	if _, err := j.Append(context.Background(), end); err != nil && (p.team == nil || !errors.Is(err, store.ErrChanged)) {
+	if _, err := j.Append(context.Background(), end); err != nil && !errors.Is(err, store.ErrChanged) {
 		return provision.OutcomeStopped, err
 	}
 	return outcome, runErr

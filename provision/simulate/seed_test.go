@@ -59,6 +59,7 @@ var found = []struct {
 	{72000965, flexToo + "a delivery was resumed after another one was done, and brought the former certificate back"},
 	{72000639, flexToo + "a delivery that had found SSH open, as another one had left it, was taken back and left it open"},
 	{5359, flexToo + "a delivery that had not come to open SSH was taken back, and left it open, as another one had before it"},
+	{100459926, followsToo + "a line that was slow was added after a successor's: the disk of the simulation did not compare, as store/file does"},
 	{105233, "a process that had lost its lease joined its line to one that its successor had torn"},
 	{1, "going back, servers were removed a TTL after the record was restored, not after the name servers agreed"},
 	{33, "a name that nothing proves went home while home did not answer"},

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/dripstat/failover/provision"
+	"github.com/dripstat/failover/provision/journal"
 	"github.com/dripstat/failover/provision/lock"
 	"github.com/dripstat/failover/provision/store"
 )
@@ -21,10 +22,28 @@ type memory struct {
 	values map[string][]byte
 }
 
-// disk is the memory as one process reaches it.
+// disk is the memory as one process reaches it, as strict as store/file: nothing is added behind the back of who reads.
 type disk struct {
 	*memory
-	p *process
+	p    *process
+	mine sync.Mutex
+	ends map[string]*end
+}
+
+// end is where a store believes that a value ends: it adds only there.
+type end struct {
+	known    bool
+	appended bool // reading moves it no more, until something went wrong
+	at       int
+}
+
+func endOf(mu *sync.Mutex, ends map[string]*end, key string) *end {
+	mu.Lock()
+	defer mu.Unlock()
+	if ends[key] == nil {
+		ends[key] = &end{}
+	}
+	return ends[key]
 }
 
 var (
@@ -43,6 +62,9 @@ func (d *disk) Read(_ context.Context, key string) ([]byte, error) {
 		return nil, errGone
 	}
 	b := d.read(key)
+	if e := endOf(&d.mine, d.ends, key); !e.appended {
+		e.known, e.at = true, len(whole(b))
+	}
 	if b == nil {
 		return nil, store.ErrNotFound
 	}
@@ -77,9 +99,65 @@ func (m *memory) swap(key string, old, next []byte) error {
 	return nil
 }
 
-func (d *disk) Append(ctx context.Context, key string, b []byte) error {
-	return d.p.writing(ctx, key, b, func() error {
-		d.put(key, b)
+func (d *disk) Append(_ context.Context, key string, b []byte) error {
+	if d.p.gone() {
+		return errGone
+	}
+	at, err := d.at(key)
+	if err != nil {
+		return err
+	}
+	d.put(key, b)
+	e := endOf(&d.mine, d.ends, key)
+	e.known, e.appended, e.at = true, true, at+len(b)
+	return nil
+}
+
+// at gives the length of a value that may be added to: it ends where this process believes that it does.
+func (d *disk) at(key string) (int, error) {
+	e := endOf(&d.mine, d.ends, key)
+	have := d.read(key)
+	if !e.appended { // opened: a torn line is cut
+		have = whole(have)
+	}
+	if (e.known || e.appended) && len(have) != e.at {
+		e.appended = false
+		return 0, store.ErrChanged
+	}
+	return len(have), nil
+}
+
+func (d *disk) Aside(key, to string) error {
+	if d.p.gone() {
+		return errGone
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.values[to] = d.values[key]
+	delete(d.values, key)
+	delete(d.ends, key)
+	return nil
+}
+
+func (d *disk) Watch(context.Context, string) (<-chan struct{}, error) {
+	return nil, errors.New("nobody watches")
+}
+
+// timed lets appending take its time before the store is asked, and fail: what waits inside a mirror holds a mutex, and
+// a bubble's clock stands still while anybody waits for one.
+type timed struct {
+	journal.Store
+	p *process
+}
+
+func (t timed) Append(ctx context.Context, key string, b []byte) error {
+	return t.p.writing(ctx, key, b, func() error {
+		if err := t.Store.Append(ctx, key, b); err != nil {
+			return err
+		}
+		if t.p.team != nil && t.p.w.team.require && !t.p.gone() && !bytes.Contains(t.p.w.team.read(key), b) {
+			t.p.w.wrong("a record was accepted that the required store does not have")
+		}
 		return nil
 	})
 }
@@ -98,9 +176,11 @@ func (p *process) writing(ctx context.Context, key string, b []byte, write func(
 		case 1:
 			p.w.note("%v journal: dies in the middle of a write", p)
 			part := b[:r.IntN(len(b))]
-			p.disk.put(key, part)
-			if p.w.team != nil && bytes.IndexByte(part, '\n') >= 0 { // whole lines that no mark tells of
-				p.w.torn(key, true)
+			if _, err := p.disk.at(key); err == nil {
+				p.disk.put(key, part)
+				if p.w.team != nil && bytes.IndexByte(part, '\n') >= 0 { // whole lines that no mark tells of
+					p.w.torn(key, true)
+				}
 			}
 			p.crash()
 			return errGone
