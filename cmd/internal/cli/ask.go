@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/signal"
 	"strings"
-	"syscall"
 
 	"golang.org/x/term"
 
@@ -62,7 +61,7 @@ func (a *App) hidden(question string) ([]byte, error) {
 		return nil, err
 	}
 	heard := make(chan os.Signal, 1)
-	signal.Notify(heard, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	signal.Notify(heard, stops()...)
 	defer signal.Stop(heard)
 	defer term.Restore(fd, was) //nolint:errcheck // there is no other way
 	if err := hideInput(fd); err != nil {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/user"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/dripstat/failover/cmd/internal/view"
@@ -36,6 +37,7 @@ type performance struct {
 func (a *App) perform(parent context.Context, p performance) error {
 	ctx, asked, release := a.signals(parent)
 	defer release()
+	outliveReader()
 	p.store.mu.Lock()
 	p.store.writing = true
 	p.store.mu.Unlock()
@@ -46,7 +48,8 @@ func (a *App) perform(parent context.Context, p performance) error {
 		a.aloud(p.store)
 		return err
 	}
-	defer lease.Release(ctx)
+	free := sync.OnceFunc(func() { lease.Release(ctx) })
+	defer free()
 	began := time.Now()
 	first := provision.Event{V: provision.EventVersion, Time: began.UTC(), Run: p.id, Type: provision.RunStarted, Graph: &p.graph,
 		User: who, Host: host, Plan: p.planPath, PlanD: p.site.plan.Digest}
@@ -59,7 +62,7 @@ func (a *App) perform(parent context.Context, p performance) error {
 	for _, e := range p.past {
 		model.Add(e)
 	}
-	v := a.view(p, model)
+	v, out := a.view(p, model)
 	for _, e := range opening {
 		v.Tell(e)
 	}
@@ -98,6 +101,8 @@ func (a *App) perform(parent context.Context, p performance) error {
 	p.store.speak(nil)
 	v.Tell(end)
 	v.End()
+	free() // nobody waits for this run while it waits for its reader
+	out.Flush(ctx)
 	return a.ended(p, outcome, errors.Join(runErr, jerr), end.Error)
 }
 
@@ -191,15 +196,18 @@ func (a *App) ended(p performance, outcome provision.Outcome, err error, said *p
 	return &exitError{code: exitFailed, quiet: true, err: err}
 }
 
-func (a *App) view(p performance, m *view.Model) view.View {
-	switch l := a.look(a.Err); {
-	case p.json:
-		return view.NewJSON(a.Out)
-	case isTerminal(a.Err) && a.env("TERM") != "dumb":
-		return view.NewTTY(a.Err, l, a.size(a.Err), p.head, m)
-	default:
-		return view.NewPlain(a.Err, l, p.head, m)
+// view gives what is told of the run, and what to flush when it is over.
+func (a *App) view(p performance, m *view.Model) (view.View, *view.Queue) {
+	if p.json {
+		q := view.NewQueue(a.Out)
+		return view.NewJSON(q), q
 	}
+	q := view.NewQueue(a.Err)
+	l := a.look(a.Err)
+	if isTerminal(a.Err) && a.env("TERM") != "dumb" {
+		return view.NewTTY(q, l, a.size(a.Err), p.head, m), q
+	}
+	return view.NewPlain(q, l, p.head, m), q
 }
 
 func identity() (who, host string) {

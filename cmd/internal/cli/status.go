@@ -153,17 +153,20 @@ func (o *statusOptions) watch(parent context.Context, st *keep, p past) error {
 	h := headOf(p)
 	h.Following = true
 	var v view.View
-	plain := false
+	plain, out := false, view.NewQueue(a.Out)
 	beat := heartbeat{m: view.NewModel(p.graph, p.entry.Run, p.events[0].Time)}
 	switch l := a.look(a.Out); {
 	case o.shared.json:
-		v = view.NewJSON(a.Out)
+		v = view.NewJSON(out)
 	case isTerminal(a.Out) && a.env("TERM") != "dumb":
-		v = view.NewTTY(a.Out, l, a.size(a.Out), h, m)
+		v = view.NewTTY(out, l, a.size(a.Out), h, m)
 	default:
-		v, plain = view.NewPlain(a.Out, l, h, m), true
+		v, plain = view.NewPlain(out, l, h, m), true
 	}
-	defer v.End()
+	defer func() {
+		v.End()
+		out.Flush(ctx)
+	}()
 	st.speak(func(s string) {
 		v.Tell(provision.Event{V: provision.EventVersion, Time: time.Now().UTC(), Run: p.entry.Run, Type: provision.Note, Message: s})
 	})
@@ -180,7 +183,7 @@ func (o *statusOptions) watch(parent context.Context, st *keep, p past) error {
 				v.Tell(p.events[told])
 				beat.m.Add(p.events[told])
 			}
-			if out, err := p.over(); out {
+			if over, err := p.over(); over {
 				return err
 			}
 			if now := st.idle(ctx, p); now != idle {

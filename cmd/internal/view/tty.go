@@ -14,16 +14,17 @@ import (
 
 func plainWidth(s string) int { return ansi.StringWidth(s) }
 
-// View is told of a run. No method returns anything: a view cannot alter a run.
+// View is told of a run. No method returns anything, and none waits for who reads, where it writes to a Queue: a view cannot alter a run.
 type View interface {
 	Tell(e provision.Event)
 	// End leaves the summary behind.
 	End()
 }
 
-// TTY is the live screen: it redraws a block of lines in place, in one write, at most ten times a second.
+// TTY is the live screen: it redraws a block of lines in place, in one write, at most ten times a second, and not while the
+// terminal has not taken the frame before.
 type TTY struct {
-	out  io.Writer
+	out  *Queue
 	look *Look
 	size func() (width, height int)
 	head Head
@@ -37,7 +38,7 @@ type TTY struct {
 }
 
 // NewTTY begins to draw. size is asked before every frame, so that a resized terminal is followed.
-func NewTTY(out io.Writer, look *Look, size func() (int, int), h Head, m *Model) *TTY {
+func NewTTY(out *Queue, look *Look, size func() (int, int), h Head, m *Model) *TTY {
 	t := &TTY{out: out, look: look, size: size, head: h, now: time.Now, m: m, quit: make(chan struct{}), gone: make(chan struct{})}
 	go t.loop()
 	return t
@@ -52,6 +53,9 @@ func (t *TTY) loop() {
 		case <-t.quit:
 			return
 		case <-tick.C:
+			if !t.out.Idle() {
+				continue
+			}
 			t.mu.Lock()
 			t.draw(t.frame())
 			t.mu.Unlock()

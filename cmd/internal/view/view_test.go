@@ -408,7 +408,8 @@ func TestTTY(t *testing.T) {
 		var out screen
 		var width atomic.Int64 // the terminal is asked from another goroutine
 		width.Store(80)
-		v := NewTTY(&out, NewLook(&out, false, 80), func() (int, int) { return int(width.Load()), 24 }, head, NewModel(g, run, began))
+		q := NewQueue(&out)
+		v := NewTTY(q, NewLook(&out, false, 80), func() (int, int) { return int(width.Load()), 24 }, head, NewModel(g, run, began))
 		for _, e := range middle().events {
 			e.Time = time.Now()
 			v.Tell(e)
@@ -418,6 +419,7 @@ func TestTTY(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		v.Tell(provision.Event{Type: provision.RunEnded, Time: time.Now(), Outcome: provision.OutcomeStopped})
 		v.End()
+		q.Flush(t.Context())
 		text := out.b.String()
 		frames := int(time.Since(began) / (100 * time.Millisecond))
 		if out.n > frames+2 || out.n < frames-2 {
