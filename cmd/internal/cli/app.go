@@ -19,7 +19,6 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"github.com/dripstat/failover/cmd/internal/view"
 	"github.com/dripstat/failover/provision"
@@ -48,6 +47,7 @@ type App struct {
 	asking   sync.Mutex                 // one question at a time
 	said     map[string]secrets.Value   // passphrases, by what they open
 	hears    atomic.Int32               // how many listen for signals
+	ran      bool                       // a run was performed
 
 	// box, where it is set, is a sandbox that outlives a command: --sandbox uses it instead of starting its
 	// own, and a run in it can be taken up again.
@@ -59,7 +59,8 @@ type App struct {
 // Main runs the command line and gives the exit code.
 func Main() int {
 	noCore()
-	app := &App{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, LookEnv: os.LookupEnv}
+	out := &output{file: os.Stdout}
+	app := &App{In: os.Stdin, Out: out, Err: os.Stderr, LookEnv: os.LookupEnv}
 	defer app.forget()
 	cobra.EnableCommandSorting = false // help lists commands in the order of their use
 	root := newRoot(app)
@@ -67,7 +68,11 @@ func Main() int {
 	root.SetIn(app.In)
 	root.SetOut(app.Out)
 	root.SetErr(app.Err)
-	return app.exitCode(root.ExecuteContext(context.Background()))
+	err := root.ExecuteContext(context.Background())
+	if err == nil {
+		err = app.unwritten(out)
+	}
+	return app.exitCode(err)
 }
 
 // longFlags takes terraform's spelling of fmt -check, which fingers know.
@@ -137,46 +142,9 @@ func (a *App) exitCode(err error) int {
 	return code
 }
 
-// isTerminal reports whether a stream is a terminal that can be drawn on.
-func isTerminal(s any) bool {
-	f, ok := s.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd()))
-}
-
 func (a *App) env(name string) string {
 	v, _ := a.LookEnv(name)
 	return v
-}
-
-// color follows https://no-color.org, and CLICOLOR_FORCE for those who pipe into a pager that shows it.
-func (a *App) color(w any) bool {
-	if a.env("NO_COLOR") != "" || a.env("TERM") == "dumb" {
-		return false
-	}
-	return isTerminal(w) || a.env("CLICOLOR_FORCE") != ""
-}
-
-func (a *App) look(w io.Writer) *view.Look {
-	width, _ := a.size(w)()
-	if width == 0 { // a pipe or a file: room for a plan, and few commands broken in two
-		width = 120
-	}
-	return view.NewLook(w, a.color(w), width)
-}
-
-// size gives the size of a terminal, whenever asked; 0, 0 for anything else.
-func (a *App) size(w any) func() (int, int) {
-	return func() (int, int) {
-		f, ok := w.(*os.File)
-		if !ok {
-			return 0, 0
-		}
-		width, height, err := term.GetSize(int(f.Fd()))
-		if err != nil {
-			return 0, 0
-		}
-		return width, height
-	}
 }
 
 // stateDir is where journals and leases are kept when the plan names no other place.

@@ -1,0 +1,82 @@
+package cli
+
+import (
+	"cmp"
+	"io"
+	"os"
+	"sync"
+
+	"golang.org/x/term"
+
+	"github.com/dripstat/failover/cmd/internal/view"
+	"github.com/dripstat/failover/provision"
+)
+
+// output is standard output, and knows whether all of it was written: a plan in JSON that is cut short by a full disk must not
+// look like one that is whole.
+type output struct {
+	file *os.File
+	mu   sync.Mutex
+	err  error // the first
+}
+
+// Write keeps the error that most who print do not look at.
+func (o *output) Write(b []byte) (int, error) {
+	n, err := o.file.Write(b)
+	if err != nil {
+		o.mu.Lock()
+		o.err = cmp.Or(o.err, err)
+		o.mu.Unlock()
+	}
+	return n, err
+}
+
+// Fd lets a terminal be known as one.
+func (o *output) Fd() uintptr { return o.file.Fd() }
+
+// unwritten gives an error where what a command printed, and did nothing else, is not all there. A run is what it is, read or not.
+func (a *App) unwritten(o *output) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.err == nil || a.ran {
+		return nil
+	}
+	return &provision.Error{Thing: "standard output", What: "not all of it could be written", Err: o.err}
+}
+
+// isTerminal reports whether a stream is a terminal that can be drawn on.
+func isTerminal(s any) bool {
+	f, ok := s.(interface{ Fd() uintptr })
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// color follows https://no-color.org, and CLICOLOR_FORCE for those who pipe into a pager that shows it.
+func (a *App) color(w any) bool {
+	if a.env("NO_COLOR") != "" || a.env("TERM") == "dumb" {
+		return false
+	}
+	return isTerminal(w) || a.env("CLICOLOR_FORCE") != ""
+}
+
+func (a *App) look(w io.Writer) *view.Look {
+	width, _ := a.size(w)()
+	if width == 0 { // a pipe or a file: room for a plan, and few commands broken in two
+		width = 120
+	}
+	return view.NewLook(w, a.color(w), width)
+}
+
+// size gives the size of a terminal, whenever asked; 0, 0 for anything else.
+func (a *App) size(w any) func() (int, int) {
+	return func() (int, int) {
+		f, ok := w.(interface{ Fd() uintptr })
+		if !ok {
+			return 0, 0
+		}
+		width, height, err := term.GetSize(int(f.Fd()))
+		if err != nil {
+			return 0, 0
+		}
+		return width, height
+	}
+}
