@@ -60,8 +60,11 @@ func (a *App) color(w any) bool {
 
 func (a *App) look(w io.Writer) *view.Look {
 	width, _ := a.size(w)()
-	if width == 0 { // a pipe or a file: room for a plan, and few commands broken in two
+	if width == 0 { // a pipe or a file: room for a plan, and few commands broken in two; what tee repeats fits the terminal below it
 		width = 120
+		if below, _ := a.size(a.In)(); below > 0 {
+			width = min(width, below)
+		}
 	}
 	return view.NewLook(w, a.color(w), width)
 }
