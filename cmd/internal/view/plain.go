@@ -37,6 +37,10 @@ func (p *Plain) Tell(e provision.Event) {
 	line := func(f string, a ...any) { _, _ = fmt.Fprintf(p.out, "%11s  %s\n", at, fmt.Sprintf(f, a...)) }
 	s := p.m.steps[e.Step]
 	switch e.Type {
+	case provision.RunStarted: // a log that is cut off says what it is of
+		line("run %s of %s: %s", e.Run.Short(), e.Time.Local().Format("2006-01-02 15:04:05 MST"), p.head.title())
+	case provision.RunResumed:
+		line("run %s goes on, %s: %s", e.Run.Short(), e.Time.Local().Format("2006-01-02 15:04:05 MST"), p.head.title())
 	case provision.StepIntent:
 		if e.Attempt > 1 {
 			line("%s: attempt %d", e.Step, e.Attempt)
