@@ -59,7 +59,8 @@ func (h *Run) Do(ctx context.Context, s provision.Step, in provision.Values) err
 		return slices.Contains(h.Without, name)
 	}), env...)
 	cmd.Env = append(cmd.Env, "FAILOVER_SERVICE="+h.Service, "FAILOVER_REGION="+h.Region, "FAILOVER_RUN="+string(h.Run), "FAILOVER_STEP="+in.Text("name"))
-	cmd.WaitDelay = 5 * time.Second // a grandchild may hold the pipe open after the kill
+	apart(cmd)
+	cmd.WaitDelay = 5 * time.Second // who left its group may hold the pipe open after the kill
 	var out tail
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := cmd.Run(); err != nil {
