@@ -52,6 +52,8 @@ type App struct {
 	// box, where it is set, is a sandbox that outlives a command: --sandbox uses it instead of starting its
 	// own, and a run in it can be taken up again.
 	box *box
+	// tap, where it is set, is given every event of a run before the view is, as soon as it is recorded: a process dies there.
+	tap func(provision.Event)
 	// dial, where it is set, reaches servers in the network's place: those of a sandbox in another process.
 	dial func(ctx context.Context, network, addr string) (net.Conn, error)
 }

@@ -64,8 +64,12 @@ func (a *App) perform(parent context.Context, p performance) error {
 		model.Add(e)
 	}
 	v, out := a.view(p, model)
+	tell := v.Tell
+	if a.tap != nil {
+		tell = func(e provision.Event) { a.tap(e); v.Tell(e) }
+	}
 	for _, e := range opening {
-		v.Tell(e)
+		tell(e)
 	}
 	if p.json {
 		for i := range p.findings {
@@ -82,7 +86,7 @@ func (a *App) perform(parent context.Context, p performance) error {
 	p.store.speak(note)
 	stop, done := either(asked, lease.Lost())
 	defer done()
-	run := engine.Run{ID: p.id, Graph: p.graph, Handlers: p.site.handlers(p.id), Journal: j, Tell: v.Tell, Past: p.past, Held: lease.Held, Stop: stop, Last: opening[len(opening)-1].Seq}
+	run := engine.Run{ID: p.id, Graph: p.graph, Handlers: p.site.handlers(p.id), Journal: j, Tell: tell, Past: p.past, Held: lease.Held, Stop: stop, Last: opening[len(opening)-1].Seq}
 	outcome, runErr := run.Go(ctx)
 	if errors.Is(runErr, store.ErrChanged) { // by whoever has the lock now, it may be
 		lease.Doubt()
@@ -100,7 +104,7 @@ func (a *App) perform(parent context.Context, p performance) error {
 	}
 	p.store.settle()
 	p.store.speak(nil)
-	v.Tell(end)
+	tell(end)
 	v.End()
 	free() // nobody waits for this run while it waits for its reader
 	out.Flush(ctx)

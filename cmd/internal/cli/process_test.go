@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -121,7 +120,7 @@ func child() int {
 	if at, delay, _ := strings.Cut(os.Getenv(childKill), " "); at != "" {
 		n, _ := strconv.Atoi(at)
 		d, _ := time.ParseDuration(delay)
-		app.Out = &killer{os.Stdout, n, d}
+		app.tap = dieAt(n, d)
 	}
 	root := newRoot(app)
 	root.SetArgs(os.Args[1:])
@@ -130,28 +129,23 @@ func child() int {
 	return app.exitCode(root.ExecuteContext(context.Background()))
 }
 
-// killer ends its own process with SIGKILL when it is told the event of a number, or the first that comes after.
-type killer struct {
-	io.Writer
-	at    int
-	delay time.Duration
-}
-
-func (k *killer) Write(b []byte) (int, error) {
-	var e provision.Event
-	n, err := k.Writer.Write(b)
-	if k.at > 0 && json.Unmarshal(b, &e) == nil && e.Seq >= k.at {
-		k.at = 0
+// dieAt ends its own process with SIGKILL when it is told the event of a number, or the first that comes after: before the step that has
+// recorded it goes on, or some time later.
+func dieAt(n int, delay time.Duration) func(provision.Event) {
+	return func(e provision.Event) {
+		if n == 0 || e.Seq < n {
+			return
+		}
+		n = 0
 		die := func() {
 			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 			time.Sleep(time.Minute)
 		}
-		if k.delay == 0 {
+		if delay == 0 {
 			die()
 		}
-		time.AfterFunc(k.delay, die)
+		time.AfterFunc(delay, die)
 	}
-	return n, err
 }
 
 // result is how a process ended; code is -1 of one that was killed.
