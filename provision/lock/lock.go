@@ -29,6 +29,7 @@ type Store interface {
 type Holder struct {
 	Owner      string          `json:"owner"`
 	Host       string          `json:"host"`
+	Machine    string          `json:"machine,omitempty"` // this boot of it, and which of its process tables: of two machines with one name, or containers, a PID says nothing
 	PID        int             `json:"pid"`
 	Command    string          `json:"command"`
 	Run        provision.RunID `json:"run"`
@@ -135,10 +136,10 @@ func (h Holder) same(o Holder) bool {
 }
 
 // Acquire takes the lease of a service for h, or gives a *HeldError. alive says whether a process of
-// this very host still runs: a lease of a dead one is expired.
+// this very machine, which h names, still runs: a lease of a dead one is expired.
 func Acquire(ctx context.Context, s Store, service string, h Holder, alive func(pid int) bool) (*Lease, error) {
 	l, err := acquire(ctx, s, service, h, func(have Holder) bool {
-		return have.Host == h.Host && have.PID != h.PID && alive != nil && !alive(have.PID)
+		return have.Machine == h.Machine && h.Machine != "" && have.PID != h.PID && alive != nil && !alive(have.PID)
 	})
 	if l != nil {
 		l.TakenLive = false

@@ -316,21 +316,31 @@ func TestHeartbeatDoesNotReviveAnotherOnesLease(t *testing.T) {
 	})
 }
 
-// A process of this host that is gone holds nothing; one of another host is not judged from here.
+// A process of this machine that is gone holds nothing. One of another is not judged from here, though both have one name, as
+// containers and laptops may; nor is one of a machine that nobody can tell.
 func TestDeadProcess(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		nobodyLives := func(int) bool { return false }
-		m := &memory{keys: map[string][]byte{Key("shop"): []byte(`{"owner":"alice","host":"laptop","pid":99,"expires":"2100-01-01T00:00:00Z","generation":4}`)}}
-		if _, err := Acquire(t.Context(), m, "shop", bob(), nobodyLives); err == nil {
-			t.Fatal("a lease of another host was taken")
+		m := &memory{keys: map[string][]byte{Key("shop"): []byte(`{"owner":"alice","host":"laptop","machine":"a1","pid":99,"expires":"2100-01-01T00:00:00Z","generation":4}`)}}
+		for _, machine := range []string{"b2", ""} {
+			h := alice()
+			h.Machine = machine
+			if _, err := Acquire(t.Context(), m, "shop", h, nobodyLives); err == nil {
+				t.Fatalf("a lease of another machine was taken by %q", machine)
+			}
 		}
-		asked := 0
-		l := acquireIt(t, m, alice(), func(pid int) bool { asked = pid; return false })
+		asked, h := 0, alice()
+		h.Machine = "a1"
+		l := acquireIt(t, m, h, func(pid int) bool { asked = pid; return false })
 		if asked != 99 || l.TakenFrom == nil || l.holder.Generation != 5 {
 			t.Errorf("asked of %d, taken from %v, generation %d", asked, l.TakenFrom, l.holder.Generation)
 		}
 		if err := l.Release(t.Context()); err != nil {
 			t.Fatal(err)
+		}
+		m.keys[Key("shop")] = []byte(`{"owner":"alice","host":"laptop","pid":99,"expires":"2100-01-01T00:00:00Z","generation":4}`)
+		if _, err := Acquire(t.Context(), m, "shop", alice(), nobodyLives); err == nil {
+			t.Fatal("two machines that nobody can tell are one")
 		}
 	})
 }

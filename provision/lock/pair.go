@@ -11,7 +11,7 @@ import (
 type PairOptions struct {
 	Service string
 	Me      Holder
-	Alive   func(pid int) bool // whether a process of this host runs
+	Alive   func(pid int) bool // whether a process of this machine runs
 	Local   Store              // this machine's
 	Shared  Store              // the team's; nil without one
 	Require bool               // the shared store's silence is an error, and a lease there that cannot be renewed is lost

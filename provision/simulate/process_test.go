@@ -104,7 +104,7 @@ var errLocked = errors.New("locked")
 
 // perform does what the command line does with a graph: lease, journal, engine, end.
 func (p *process) perform(g provision.Graph, id provision.RunID, resume bool) (provision.Outcome, error) {
-	lease, err := p.lease(lock.Holder{Owner: fmt.Sprint(p), Host: p.host, PID: p.n, Command: g.Purpose, Run: id})
+	lease, err := p.lease(lock.Holder{Owner: fmt.Sprint(p), Host: p.host, Machine: p.host, PID: p.n, Command: g.Purpose, Run: id})
 	if held := (*lock.HeldError)(nil); errors.As(err, &held) {
 		return "", errLocked
 	}

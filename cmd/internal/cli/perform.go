@@ -2,6 +2,8 @@ package cli
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
@@ -43,7 +45,7 @@ func (a *App) perform(parent context.Context, p performance) error {
 	p.store.writing = true
 	p.store.mu.Unlock()
 	who, host := identity()
-	me := lock.Holder{Owner: who, Host: host, PID: os.Getpid(), Command: strings.Join(os.Args[:1], " ") + " " + p.graph.Purpose, Run: p.id}
+	me := lock.Holder{Owner: who, Host: host, Machine: thisMachine(), PID: os.Getpid(), Command: strings.Join(os.Args[:1], " ") + " " + p.graph.Purpose, Run: p.id}
 	lease, err := a.lease(ctx, p.store, p.graph.Service, me, p.options, p.json)
 	if err != nil {
 		a.aloud(p.store)
@@ -213,6 +215,17 @@ func (a *App) view(p performance, m *view.Model) (view.View, *view.Queue) {
 		return view.NewTTY(q, l, a.size(a.Err), p.head, m), q
 	}
 	return view.NewPlain(q, l, p.head, m), q
+}
+
+// thisMachine tells this machine and its process table from all others, those of the same name too; empty where that cannot be told, and then a
+// lock that a dead process has left is waited out.
+func thisMachine() string {
+	id, err := boot()
+	if err != nil {
+		return ""
+	}
+	sum := sha256.Sum256([]byte(id))
+	return hex.EncodeToString(sum[:8])
 }
 
 func identity() (who, host string) {

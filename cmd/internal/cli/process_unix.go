@@ -27,10 +27,10 @@ func noCore() {
 	}
 }
 
-// processAlive asks the kernel with signal 0; a process of another user counts as alive.
+// processAlive asks the kernel with signal 0; a process of another user counts as alive, one that is dead and that nobody has waited for does not.
 func processAlive(pid int) bool {
 	err := syscall.Kill(pid, 0)
-	return err == nil || errors.Is(err, syscall.EPERM)
+	return (err == nil || errors.Is(err, syscall.EPERM)) && !zombie(pid)
 }
 
 // hideInput turns the echo of a terminal off. Lines and signals are as they were.

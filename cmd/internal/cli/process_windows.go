@@ -4,6 +4,7 @@ import (
 	"os"
 
 	"golang.org/x/sys/windows"
+	"golang.org/x/sys/windows/registry"
 )
 
 // replaceFile writes a file anew: renameio does not exist on Windows.
@@ -11,6 +12,21 @@ func replaceFile(path string, data []byte) error { return os.WriteFile(path, dat
 
 // noCore: Windows writes a dump only where an administrator has asked for one.
 func noCore() {}
+
+// boot names the machine. Clones of one installation may share the id, so its name is in it.
+func boot() (string, error) {
+	key, err := registry.OpenKey(registry.LOCAL_MACHINE, `SOFTWARE\Microsoft\Cryptography`, registry.QUERY_VALUE|registry.WOW64_64KEY)
+	if err != nil {
+		return "", err
+	}
+	defer key.Close() //nolint:errcheck // nothing was written
+	id, _, err := key.GetStringValue("MachineGuid")
+	if err != nil {
+		return "", err
+	}
+	name, err := os.Hostname()
+	return id + " " + name, err
+}
 
 // processAlive: on Windows FindProcess opens the process, which fails for one that is gone.
 func processAlive(pid int) bool {

@@ -129,13 +129,12 @@ func (k *keep) holder(ctx context.Context, service string, run provision.RunID, 
 	if err != nil {
 		return "who holds the lock is not known: " + err.Error()
 	}
-	_, host := identity()
 	switch {
 	case h == nil && open:
 		return "Nobody holds the lock of " + service + ": nobody is at work on this run. Go on: failover resume " + run.Short()
 	case h == nil:
 		return ""
-	case expired || h.Host == host && !processAlive(h.PID):
+	case expired || h.Machine == thisMachine() && h.Machine != "" && !processAlive(h.PID):
 		return fmt.Sprintf("The lock of %s was left behind by %s on %s (run %s): nobody is at work on it.", service, h.Owner, h.Host, h.Run.Short())
 	}
 	return fmt.Sprintf("Locked by %s on %s since %s (%s, run %s).", h.Owner, h.Host, h.Since.Local().Format("15:04:05"), h.Command, h.Run.Short())
