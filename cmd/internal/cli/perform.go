@@ -220,7 +220,7 @@ func (a *App) view(p performance, m *view.Model) (view.View, *view.Queue) {
 // thisMachine tells this machine and its process table from all others, those of the same name too; empty where that cannot be told, and then a
 // lock that a dead process has left is waited out.
 func thisMachine() string {
-	id, err := boot()
+	id, err := thisBoot()
 	if err != nil {
 		return ""
 	}

@@ -13,9 +13,9 @@ const readTermios, writeTermios = unix.TIOCGETA, unix.TIOCSETA
 // zombie is not known here: such a process counts as alive, and its lock is waited out.
 func zombie(int) bool { return false }
 
-// boot names this boot of the machine: macOS gives it an id; elsewhere it is the machine's name and when it booted, which moves with
+// thisBoot names this boot of the machine: macOS gives it an id; elsewhere it is the machine's name and when it booted, which moves with
 // a clock that is set.
-func boot() (string, error) {
+func thisBoot() (string, error) {
 	if id, err := unix.Sysctl("kern.bootsessionuuid"); err == nil {
 		return id, nil
 	}

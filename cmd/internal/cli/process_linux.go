@@ -19,9 +19,9 @@ func zombie(pid int) bool {
 	return len(state) > 0 && (state[0] == 'Z' || state[0] == 'X')
 }
 
-// boot names this boot of the machine, and the PID namespace that this process sees: containers of one machine have PIDs of
+// thisBoot names this boot of the machine, and the PID namespace that this process sees: containers of one machine have PIDs of
 // their own. https://man7.org/linux/man-pages/man4/random.4.html (boot_id), https://man7.org/linux/man-pages/man7/pid_namespaces.7.html
-func boot() (string, error) {
+func thisBoot() (string, error) {
 	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	ns, nerr := os.Readlink("/proc/self/ns/pid")
 	if err := errors.Join(err, nerr); err != nil {

@@ -13,8 +13,8 @@ func replaceFile(path string, data []byte) error { return os.WriteFile(path, dat
 // noCore: Windows writes a dump only where an administrator has asked for one.
 func noCore() {}
 
-// boot names the machine. Clones of one installation may share the id, so its name is in it.
-func boot() (string, error) {
+// thisBoot names the machine. Clones of one installation may share the id, so its name is in it.
+func thisBoot() (string, error) {
 	key, err := registry.OpenKey(registry.LOCAL_MACHINE, `SOFTWARE\Microsoft\Cryptography`, registry.QUERY_VALUE|registry.WOW64_64KEY)
 	if err != nil {
 		return "", err
