@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -228,10 +229,17 @@ func thisMachine() string {
 	return hex.EncodeToString(sum[:8])
 }
 
+// identity says who works here, for people to read. The system is asked only where the environment has no name: a directory service that it asks in turn
+// may be what is down.
 func identity() (who, host string) {
-	who = "unknown"
-	if u, err := user.Current(); err == nil {
-		who = u.Username
+	for _, name := range []string{"USER", "LOGNAME", "USERNAME"} {
+		who = cmp.Or(who, os.Getenv(name))
+	}
+	if who == "" {
+		who = "unknown"
+		if u, err := user.Current(); err == nil {
+			who = u.Username
+		}
 	}
 	host, _ = os.Hostname()
 	return who, host
