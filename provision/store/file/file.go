@@ -1,4 +1,4 @@
-// Package file is the default store: a folder, one file a key, private to its user.
+// Package file is the default store: a folder, one file a key, private to its user, or to a group that the folder was made for.
 package file
 
 import (
@@ -87,15 +87,18 @@ func (s *Store) Read(_ context.Context, key string) ([]byte, error) {
 
 // Swap compares and replaces under a lock file that lies beside the key.
 func (s *Store) Swap(ctx context.Context, key string, old, next []byte) error {
-	path := s.Path(key)
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+	path, m := s.Path(key), s.modes()
+	if err := s.mkdir(filepath.Dir(path), m); err != nil {
 		return err
 	}
-	l := flock.New(path+".lock", flock.SetPermissions(0o600))
+	l := flock.New(path+".lock", flock.SetPermissions(m.file))
 	if ok, err := l.TryLockContext(ctx, 10e6); err != nil || !ok {
 		return fmt.Errorf("locking %s: %w", path, err)
 	}
 	defer l.Unlock() //nolint:errcheck // the kernel lets go with the process at the latest
+	if err := m.hand(path + ".lock"); err != nil {
+		return err
+	}
 	have, err := os.ReadFile(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -115,7 +118,7 @@ func (s *Store) Swap(ctx context.Context, key string, old, next []byte) error {
 		}
 		return syncDir(filepath.Dir(path))
 	}
-	if err := replace(path, next); err != nil {
+	if err := replace(path, next, m.file); err != nil {
 		return err
 	}
 	return syncDir(filepath.Dir(path))
@@ -155,18 +158,21 @@ func (s *Store) appender(ctx context.Context, key string) (*appended, error) {
 	if a := s.open[key]; a != nil {
 		return a, nil
 	}
-	path := s.Path(key)
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+	path, m := s.Path(key), s.modes()
+	if err := s.mkdir(filepath.Dir(path), m); err != nil {
 		return nil, err
 	}
-	a := &appended{lock: flock.New(path+".lock", flock.SetPermissions(0o600))}
+	a := &appended{lock: flock.New(path+".lock", flock.SetPermissions(m.file))}
 	if ok, err := a.lock.TryLockContext(ctx, 10e6); err != nil || !ok {
 		return nil, fmt.Errorf("locking %s: %w", path, err)
 	}
 	defer a.lock.Unlock() //nolint:errcheck // the kernel lets go with the process at the latest
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600)
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_APPEND, m.file)
 	if err != nil {
 		return nil, errors.Join(err, a.lock.Close())
+	}
+	if err := errors.Join(m.hand(path), m.hand(path+".lock")); err != nil {
+		return nil, errors.Join(err, f.Close(), a.lock.Close())
 	}
 	if a.end, err = dropTornLine(f); err != nil {
 		return nil, errors.Join(err, f.Close(), a.lock.Close())
@@ -201,7 +207,7 @@ func (s *Store) Aside(key, to string) error {
 		}
 	}
 	delete(s.ends, key)
-	if err := os.MkdirAll(filepath.Dir(s.Path(to)), 0o700); err != nil {
+	if err := s.mkdir(filepath.Dir(s.Path(to)), s.modes()); err != nil {
 		return err
 	}
 	return os.Rename(s.Path(key), s.Path(to))

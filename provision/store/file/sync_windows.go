@@ -2,6 +2,7 @@ package file
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 )
@@ -11,7 +12,7 @@ func syncDir(string) error { return nil }
 
 // replace puts a whole file in the place of the old one. renameio does not exist on Windows, which
 // does not promise that a rename is atomic; writers hold the key's lock file meanwhile.
-func replace(path string, data []byte) error {
+func replace(path string, data []byte, _ fs.FileMode) error {
 	f, err := os.CreateTemp(filepath.Dir(path), ".new-*")
 	if err != nil {
 		return err
