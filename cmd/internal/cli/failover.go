@@ -15,6 +15,7 @@ import (
 	"github.com/dripstat/failover/cmd/internal/view"
 	"github.com/dripstat/failover/provision"
 	"github.com/dripstat/failover/provision/journal"
+	"github.com/dripstat/failover/provision/lock"
 	"github.com/dripstat/failover/provision/openstack"
 	"github.com/dripstat/failover/provision/preflight"
 	"github.com/dripstat/failover/provision/steps"
@@ -122,7 +123,9 @@ func (o *runOptions) attempt(ctx context.Context, site *site, facts provision.Fa
 	if len(others) == 0 || !failedInside(ctx, p, err) {
 		return false, err
 	}
-	o.leave(ctx, p)
+	if stop := o.leave(ctx, p); stop != nil {
+		return false, stop
+	}
 	return true, err
 }
 
@@ -139,25 +142,32 @@ func failedInside(ctx context.Context, p performance, err error) bool {
 // leaveTime bounds the undoing of a run before another region is tried: the outage goes on meanwhile.
 const leaveTime = 90 * time.Second
 
-// leave undoes what a run has made in a region that is given up for another.
-func (o *runOptions) leave(ctx context.Context, p performance) {
+// leave undoes what a run has made in a region that is given up for another. What cannot be removed is said, and is in nobody's way; an
+// error says that nothing else is to begin: ^C, or somebody else who has the lock now.
+func (o *runOptions) leave(ctx context.Context, p performance) error {
 	a := o.app
 	_, _ = fmt.Fprintf(a.Err, "\nNo name was moved. What run %s has made in %s is removed first:\n", p.id.Short(), p.site.region)
-	ctx, cancel := context.WithTimeout(ctx, leaveTime)
+	bounded, cancel := context.WithTimeout(ctx, leaveTime)
 	defer cancel()
-	events, err := journal.Read(ctx, p.store.runs, p.graph.Service, p.id)
+	events, err := journal.Read(bounded, p.store.runs, p.graph.Service, p.id)
 	if err == nil {
 		undo := steps.Reverse(p.graph, events, p.id)
 		if len(undo.Steps) == 0 {
-			return
+			return nil
 		}
 		head := p.head
 		head.Purpose = undo.Purpose
-		err = a.perform(ctx, performance{site: p.site, graph: undo, id: newRunID(), head: head, store: p.store, options: p.options, json: p.json, known: len(events), planPath: p.planPath})
+		err = a.perform(bounded, performance{site: p.site, graph: undo, id: newRunID(), head: head, store: p.store, options: p.options, json: p.json, known: len(events), planPath: p.planPath})
+	}
+	var e *exitError
+	var held *lock.HeldError
+	if errors.As(err, &held) || errors.As(err, &e) && e.code == exitStopped && bounded.Err() == nil {
+		return err
 	}
 	if err != nil {
 		_, _ = fmt.Fprintf(a.Err, "not everything of run %s in %s is removed; later: failover abandon %s\n", p.id.Short(), p.site.region, p.id.Short())
 	}
+	return nil
 }
 
 func newRunID() provision.RunID {

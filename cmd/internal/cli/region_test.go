@@ -1,9 +1,12 @@
 package cli
 
 import (
+	"os"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/dripstat/failover/provision"
 )
@@ -60,5 +63,35 @@ func TestNoOtherRegionAfterAUsersStep(t *testing.T) {
 	b.must(exitFailed, "--region", "any", "--sandbox", "--yes")
 	if out := b.err.String(); strings.Contains(out, "trying IAD") {
 		t.Errorf("it went on:\n%s", out)
+	}
+}
+
+// ^C while the first region is cleared ends it all: the next one is not begun. What is left is removed later.
+func TestNoOtherRegionAfterAStop(t *testing.T) {
+	b := newBench(t, []string{"no-valid-host=2", "dns-lag=2s"}, `home    = "IAD"`, `home    = "LON"`, "  count       = 2", "  count       = 1") // not parallel: the signal goes to the whole process
+	b.app.tap = func(e provision.Event) {
+		if e.Type == provision.RunStarted && e.Graph.Purpose == "abandon" {
+			b.no(syscall.Kill(os.Getpid(), syscall.SIGINT))
+		}
+	}
+	b.must(exitStopped, "--region", "any", "--sandbox", "--yes", "--json")
+	b.app.tap = nil
+	if out := b.err.String(); strings.Contains(out, "trying IAD") {
+		t.Errorf("it went on:\n%s", out)
+	}
+	for _, e := range b.events() {
+		if e.Type == provision.RunStarted && e.Graph.Region == "IAD" {
+			t.Error("a run in the next region was begun")
+		}
+	}
+	b.must(exitDone, "resume") // the removal
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) { // the name server lags
+		rr := b.served()
+		if rr.TTL == 300 && slices.Equal(rr.Values, []string{homeAddress}) {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("served %v", rr)
+		}
 	}
 }
