@@ -84,7 +84,7 @@ func TestNoOtherRegionAfterAStop(t *testing.T) {
 			t.Error("a run in the next region was begun")
 		}
 	}
-	b.must(exitDone, "resume") // the removal
+	b.must(exitDone, "resume")                                                              // the removal
 	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) { // the name server lags
 		rr := b.served()
 		if rr.TTL == 300 && slices.Equal(rr.Values, []string{homeAddress}) {
