@@ -229,7 +229,7 @@ func renewals(others []past, of past) (out [][]provision.Event) {
 }
 
 func (r *renewal) find(w provision.Weight, check, thing, hint, what string, a ...any) {
-	r.facts.Findings = append(r.facts.Findings, provision.Finding{Weight: w, Check: check, Thing: thing, Hint: hint, What: fmt.Sprintf(what, a...)})
+	r.facts.Findings = append(r.facts.Findings, provision.Finding{Weight: w, Check: check, Thing: thing, Hint: hint, What: strings.TrimPrefix(fmt.Sprintf(what, a...), thing+": ")})
 }
 
 // certificate fetches and judges what is to be delivered to a place that has another one, or the same, so far.

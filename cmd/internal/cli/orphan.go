@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -16,7 +15,6 @@ import (
 
 	"github.com/dripstat/failover/provision"
 	"github.com/dripstat/failover/provision/journal"
-	"github.com/dripstat/failover/provision/lock"
 	"github.com/dripstat/failover/provision/openstack"
 	"github.com/dripstat/failover/provision/preflight"
 	"github.com/dripstat/failover/provision/steps"
@@ -382,7 +380,7 @@ func (o *orphan) remains(ctx context.Context) (provision.Graph, []provision.Even
 // begin starts the run's journal anew, under the lock. What is in it from then on is what resume and abandon go by.
 func (o *orphan) begin(ctx context.Context, command string, g provision.Graph, events []provision.Event) ([]provision.Event, error) {
 	who, host := identity()
-	lease, err := o.app.lease(ctx, o.store, g.Service, lock.Holder{Owner: who, Host: host, PID: os.Getpid(), Command: "failover " + command + " --adopt", Run: o.found.Run}, o.options, o.shared.json)
+	lease, err := o.app.lease(ctx, o.store, g.Service, holder("failover "+command+" --adopt", o.found.Run), o.options, o.shared.json)
 	if err != nil {
 		return nil, err
 	}

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"os"
 	"os/user"
-	"strings"
 	"sync"
 	"time"
 
@@ -46,8 +45,14 @@ func (a *App) perform(parent context.Context, p performance) error {
 	p.store.writing = true
 	p.store.mu.Unlock()
 	who, host := identity()
-	me := lock.Holder{Owner: who, Host: host, Machine: thisMachine(), PID: os.Getpid(), Command: strings.Join(os.Args[:1], " ") + " " + p.graph.Purpose, Run: p.id}
-	lease, err := a.lease(ctx, p.store, p.graph.Service, me, p.options, p.json)
+	command := "failover " + p.graph.Purpose
+	switch {
+	case len(p.past) > 0:
+		command = "failover resume"
+	case p.graph.Purpose == "failover":
+		command = "failover --region " + p.graph.Region
+	}
+	lease, err := a.lease(ctx, p.store, p.graph.Service, holder(command, p.id), p.options, p.json)
 	if err != nil {
 		a.aloud(p.store)
 		return err
@@ -227,6 +232,12 @@ func thisMachine() string {
 	}
 	sum := sha256.Sum256([]byte(id))
 	return hex.EncodeToString(sum[:8])
+}
+
+// holder is what a lock says of this process.
+func holder(command string, run provision.RunID) lock.Holder {
+	who, host := identity()
+	return lock.Holder{Owner: who, Host: host, Machine: thisMachine(), PID: os.Getpid(), Command: command, Run: run}
 }
 
 // identity says who works here, for people to read. The system is asked only where the environment has no name: a directory service that it asks in turn

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -12,7 +11,6 @@ import (
 	"github.com/dripstat/failover/cmd/internal/view"
 	"github.com/dripstat/failover/provision"
 	"github.com/dripstat/failover/provision/journal"
-	"github.com/dripstat/failover/provision/lock"
 	"github.com/dripstat/failover/provision/steps"
 )
 
@@ -207,9 +205,7 @@ func chained(p past, others []past, home bool) provision.Graph {
 
 // giveUp marks a run that has nothing to undo, so that nobody goes on with it after it was said that nothing is left.
 func (a *App) giveUp(ctx context.Context, st *keep, p past, o storeOptions) error {
-	who, host := identity()
-	me := lock.Holder{Owner: who, Host: host, PID: os.Getpid(), Command: "abandon", Run: p.entry.Run}
-	lease, err := a.lease(ctx, st, p.graph.Service, me, o, false)
+	lease, err := a.lease(ctx, st, p.graph.Service, holder("failover abandon", p.entry.Run), o, false)
 	if err != nil {
 		return err
 	}
