@@ -11,12 +11,10 @@ import (
 	"io"
 	"net"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -35,6 +33,7 @@ const (
 	exitRefused = 3
 	exitStopped = 4
 	exitLocked  = 5
+	exitPipe    = 141 // as a shell says of a process that died of SIGPIPE
 )
 
 // App is what commands are given: the process's surroundings. Nothing in it is opened before it is used.
@@ -46,8 +45,10 @@ type App struct {
 	backends map[string]secrets.Backend // that were made already
 	asking   sync.Mutex                 // one question at a time
 	said     map[string]secrets.Value   // passphrases, by what they open
-	hears    atomic.Int32               // how many listen for signals
-	ran      bool                       // a run was performed
+	hears    atomic.Int32               // how many runs listen for signals
+	tidies   atomic.Int32               // how many clean up before a signal ends the process
+	restore  atomic.Pointer[func()]     // gives the terminal back as it was, while a question hides what is typed
+	ran      atomic.Bool                // a run was performed
 
 	// box, where it is set, is a sandbox that outlives a command: --sandbox uses it instead of starting its
 	// own, and a run in it can be taken up again.
@@ -162,46 +163,4 @@ func (a *App) stateDir() (string, error) {
 		return "", usage("set FAILOVER_STATE_DIR to a folder for journals", "no place for the journal: %v", err)
 	}
 	return filepath.Join(home, ".local", "state", "failover"), nil
-}
-
-// outliveReader lets this process live when who reads its output has died, as tee does at the ^C that asks a run to stop: from now on a
-// write to it fails, where it would end the process by SIGPIPE in the middle of a change. The signal is listened to, not
-// ignored, since commands that are run would inherit that.
-func outliveReader() { signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) }
-
-// stops are the signals that ask a command to stop: SIGTERM, and SIGINT and SIGHUP (a closed terminal) where whoever started the process has
-// not had them ignored, as nohup does, and a script that runs a command in the background.
-var stops = sync.OnceValue(func() []os.Signal {
-	list := []os.Signal{syscall.SIGTERM}
-	for _, s := range []os.Signal{os.Interrupt, syscall.SIGHUP} {
-		if !signal.Ignored(s) {
-			list = append(list, s)
-		}
-	}
-	return list
-})
-
-// signals gives a channel that closes at the first signal that asks to stop, and a context that ends at the second.
-func (a *App) signals(parent context.Context) (ctx context.Context, stop <-chan struct{}, release func()) {
-	ctx, cancel := context.WithCancel(parent)
-	asked := make(chan struct{})
-	ch := make(chan os.Signal, 4)
-	a.hears.Add(1)
-	signal.Notify(ch, stops()...)
-	go func() {
-		n := 0
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-ch:
-				if n++; n == 1 {
-					close(asked)
-				} else {
-					cancel()
-				}
-			}
-		}
-	}()
-	return ctx, asked, func() { signal.Stop(ch); a.hears.Add(-1); cancel() }
 }

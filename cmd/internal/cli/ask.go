@@ -63,7 +63,10 @@ func (a *App) hidden(question string) ([]byte, error) {
 	heard := make(chan os.Signal, 1)
 	signal.Notify(heard, stops()...)
 	defer signal.Stop(heard)
-	defer term.Restore(fd, was) //nolint:errcheck // there is no other way
+	restore := func() { _ = term.Restore(fd, was) }
+	defer restore()
+	a.restore.Store(&restore)
+	defer a.restore.Store(nil)
 	if err := hideInput(fd); err != nil {
 		return nil, err
 	}
@@ -83,8 +86,11 @@ func (a *App) hidden(question string) ([]byte, error) {
 		return x.line, x.err
 	case s := <-heard:
 		if a.hears.Load() == 0 {
-			_ = term.Restore(fd, was)
+			restore()
 			_, _ = fmt.Fprintln(a.Err)
+			if a.tidies.Load() > 0 { // who cleans up ends the process
+				select {}
+			}
 			signal.Stop(heard)
 			dieOf(s)
 		}

@@ -103,6 +103,7 @@ type box struct {
 	cloud *sandbox.Cloud
 	dir   string
 	kept  bool // it is somebody else's to close
+	tidy  func()
 }
 
 // homeAddress is what the name points at before a run: TEST-NET-3 (RFC 5737), where nothing can answer.
@@ -120,7 +121,7 @@ func (a *App) openBox(ctx context.Context, o *runOptions) (plan provision.Plan, 
 	if err != nil {
 		return plan, nil, err
 	}
-	b = &box{dir: dir}
+	b = &box{dir: dir, tidy: a.tidy(func() { _ = os.RemoveAll(dir) })}
 	defer func() {
 		if err != nil {
 			b.close()
@@ -387,4 +388,5 @@ func (b *box) close() {
 		_ = b.cloud.Close()
 	}
 	_ = os.RemoveAll(b.dir)
+	b.tidy()
 }

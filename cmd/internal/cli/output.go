@@ -2,9 +2,11 @@ package cli
 
 import (
 	"cmp"
+	"errors"
 	"io"
 	"os"
 	"sync"
+	"syscall"
 
 	"golang.org/x/term"
 
@@ -38,8 +40,11 @@ func (o *output) Fd() uintptr { return o.file.Fd() }
 func (a *App) unwritten(o *output) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.err == nil || a.ran {
+	switch {
+	case o.err == nil || a.ran.Load():
 		return nil
+	case errors.Is(o.err, syscall.EPIPE): // head has seen enough
+		return &exitError{code: exitPipe, quiet: true, err: o.err}
 	}
 	return &provision.Error{Thing: "standard output", What: "not all of it could be written", Err: o.err}
 }

@@ -40,7 +40,7 @@ func (a *App) perform(parent context.Context, p performance) error {
 	ctx, asked, release := a.signals(parent)
 	defer release()
 	outliveReader()
-	a.ran = true
+	a.ran.Store(true)
 	p.store.mu.Lock()
 	p.store.writing = true
 	p.store.mu.Unlock()
