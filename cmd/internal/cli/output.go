@@ -49,10 +49,16 @@ func (a *App) unwritten(o *output) error {
 	return &provision.Error{Thing: "standard output", What: "not all of it could be written", Err: o.err}
 }
 
-// isTerminal reports whether a stream is a terminal that can be drawn on.
+// isTerminal reports whether a stream is a terminal.
 func isTerminal(s any) bool {
 	f, ok := s.(interface{ Fd() uintptr })
 	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// drawable reports whether a live screen can be drawn on a stream.
+func (a *App) drawable(s any) bool {
+	f, ok := s.(interface{ Fd() uintptr })
+	return ok && isTerminal(s) && a.env("TERM") != "dumb" && foreground(int(f.Fd()))
 }
 
 // color follows https://no-color.org, and CLICOLOR_FORCE for those who pipe into a pager that shows it.

@@ -45,6 +45,12 @@ func hideInput(fd int) error {
 	return unix.IoctlSetTermios(fd, writeTermios, t)
 }
 
+// foreground reports whether what this process draws on a terminal is in nobody's way: a job in the background shares it with a shell.
+func foreground(fd int) bool {
+	group, err := unix.IoctlGetInt(fd, unix.TIOCGPGRP)
+	return err != nil || group == unix.Getpgrp()
+}
+
 // dieOf ends this process by a signal that it would have died of, had it not listened.
 func dieOf(s os.Signal) {
 	if n, ok := s.(syscall.Signal); ok && syscall.Kill(syscall.Getpid(), n) == nil {

@@ -48,5 +48,8 @@ func hideInput(fd int) error {
 	return windows.SetConsoleMode(windows.Handle(fd), mode|windows.ENABLE_LINE_INPUT|windows.ENABLE_PROCESSED_INPUT)
 }
 
+// foreground: a console has no jobs.
+func foreground(int) bool { return true }
+
 // dieOf ends this process: Windows has no signals to die of.
 func dieOf(os.Signal) { os.Exit(1) }

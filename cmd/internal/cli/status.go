@@ -157,7 +157,7 @@ func (o *statusOptions) watch(parent context.Context, st *keep, p past) error {
 	switch l := a.look(a.Out); {
 	case o.shared.json:
 		v = view.NewJSON(out)
-	case isTerminal(a.Out) && a.env("TERM") != "dumb":
+	case a.drawable(a.Out):
 		v = view.NewTTY(out, l, a.size(a.Out), h, m)
 	default:
 		v, plain = view.NewPlain(out, l, h, m), true
