@@ -165,6 +165,7 @@ func replace(path string, data []byte) (err error) {
 			_ = os.Remove(f.Name())
 		}
 	}()
+	handOn(f, path)
 	_, err = f.Write(data)
 	if err == nil {
 		err = f.Sync()
