@@ -69,6 +69,7 @@ func (o *statusOptions) run(ctx context.Context, prefix string) error {
 		_, _ = fmt.Fprintf(a.Out, "%s\n\n", line)
 	}
 	if m.Ended.IsZero() {
+		h.Glance = true
 		for _, line := range view.Frame(l, h, m, time.Now(), 200) {
 			_, _ = fmt.Fprintln(a.Out, line)
 		}

@@ -16,6 +16,7 @@ type Head struct {
 	Purpose                     string
 	Sandbox                     bool
 	Following                   bool // from elsewhere: ^C does nothing to the run
+	Glance                      bool // it is shown once: there is nothing to press ^C at
 }
 
 func (h Head) title() string {

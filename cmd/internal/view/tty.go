@@ -155,6 +155,12 @@ func (l *Look) tail(h Head, m *Model) []string {
 	for _, n := range m.Notes[max(0, len(m.Notes)-2):] {
 		lines = append(lines, "  "+l.alert.Render(n))
 	}
+	if h.Glance {
+		if len(m.Notes) == 0 {
+			lines = lines[:len(lines)-1]
+		}
+		return lines
+	}
 	foot := "^C stops safely; go on later with: failover resume " + m.Run.Short()
 	if h.Following {
 		foot = "^C ends this view, not the run"
