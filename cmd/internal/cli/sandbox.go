@@ -71,7 +71,7 @@ func (a *App) serveSandbox(parent context.Context, so sandbox.Options, dir strin
 		path := filepath.Join(dir, file)
 		clouds = append(clouds, how+path)
 		if err := writeNew(path, text, 0o600); err != nil {
-			return usage("give another folder: --dir DIR", "%v", err)
+			return usage("remove it, where it is of a sandbox that was killed; or give another folder: --dir DIR", "%v", err)
 		}
 		return nil
 	}
