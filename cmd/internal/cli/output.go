@@ -80,6 +80,17 @@ func (a *App) look(w io.Writer) *view.Look {
 	return view.NewLook(w, a.color(w), width)
 }
 
+// canvas is size for a live screen: -1, -1 while this process is a job in the background.
+func (a *App) canvas(w any) func() (int, int) {
+	size := a.size(w)
+	return func() (int, int) {
+		if f, ok := w.(interface{ Fd() uintptr }); ok && !foreground(int(f.Fd())) {
+			return -1, -1
+		}
+		return size()
+	}
+}
+
 // size gives the size of a terminal, whenever asked; 0, 0 for anything else.
 func (a *App) size(w any) func() (int, int) {
 	return func() (int, int) {

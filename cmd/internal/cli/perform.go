@@ -218,7 +218,7 @@ func (a *App) view(p performance, m *view.Model) (view.View, *view.Queue) {
 	q := view.NewQueue(a.Err)
 	l := a.look(a.Err)
 	if a.drawable(a.Err) {
-		return view.NewTTY(q, l, a.size(a.Err), p.head, m), q
+		return view.NewTTY(q, l, a.canvas(a.Err), p.head, m), q
 	}
 	return view.NewPlain(q, l, p.head, m), q
 }

@@ -159,7 +159,7 @@ func (o *statusOptions) watch(parent context.Context, st *keep, p past) error {
 	case o.shared.json:
 		v = view.NewJSON(out)
 	case a.drawable(a.Out):
-		v = view.NewTTY(out, l, a.size(a.Out), h, m)
+		v = view.NewTTY(out, l, a.canvas(a.Out), h, m)
 	default:
 		v, plain = view.NewPlain(out, l, h, m), true
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -100,6 +101,40 @@ func TestTTYHangs(t *testing.T) {
 		v.End()
 		q.Flush(t.Context())
 		if last := replay(r.text()); !strings.Contains(last, "Stopped; nothing is lost") || strings.Contains(last, "^C stops safely") {
+			t.Errorf("what stays on the screen:\n%s", last)
+		}
+	})
+}
+
+// While another has the terminal nothing is drawn; after that the frame begins anew, and overwrites nothing of what was written meanwhile.
+func TestTTYInTheBackground(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g, _ := graph(t, 2)
+		var out screen
+		var away atomic.Bool
+		q := NewQueue(&out)
+		v := NewTTY(q, NewLook(&out, false, 80), func() (int, int) {
+			if away.Load() {
+				return -1, -1
+			}
+			return 80, 24
+		}, head, NewModel(g, run, time.Now()))
+		time.Sleep(150 * time.Millisecond)
+		away.Store(true)
+		time.Sleep(150 * time.Millisecond)
+		q.Flush(t.Context())
+		before := out.n
+		_, _ = out.Write([]byte("a shell's prompt\n"))
+		time.Sleep(time.Minute)
+		if out.n != before+1 {
+			t.Errorf("%d frames were drawn", out.n-before-1)
+		}
+		away.Store(false)
+		time.Sleep(time.Second)
+		v.Tell(provision.Event{Type: provision.RunEnded, Time: time.Now(), Outcome: provision.OutcomeStopped})
+		v.End()
+		q.Flush(t.Context())
+		if last := replay(out.b.String()); !strings.Contains(last, "a shell's prompt") || !strings.Contains(last, "Stopped; nothing is lost") {
 			t.Errorf("what stays on the screen:\n%s", last)
 		}
 	})

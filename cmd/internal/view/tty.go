@@ -37,7 +37,8 @@ type TTY struct {
 	gone  chan struct{}
 }
 
-// NewTTY begins to draw. size is asked before every frame, so that a resized terminal is followed.
+// NewTTY begins to draw. size is asked before every frame, so that a resized terminal is followed; a negative one says that somebody else has
+// the terminal now, as a shell after ^Z and bg.
 func NewTTY(out *Queue, look *Look, size func() (int, int), h Head, m *Model) *TTY {
 	t := &TTY{out: out, look: look, size: size, head: h, now: time.Now, m: m, quit: make(chan struct{}), gone: make(chan struct{})}
 	go t.loop()
@@ -57,7 +58,11 @@ func (t *TTY) loop() {
 				continue
 			}
 			t.mu.Lock()
-			t.draw(t.frame())
+			if w, _ := t.size(); w < 0 {
+				t.drawn = 0 // the next frame begins below what is there then
+			} else {
+				t.draw(t.frame())
+			}
 			t.mu.Unlock()
 		}
 	}
