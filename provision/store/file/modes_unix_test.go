@@ -129,7 +129,11 @@ func TestGroupShares(t *testing.T) {
 			cred.Groups = []uint32{group}
 		}
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: cred}
-		if out, err := cmd.CombinedOutput(); (err == nil) != who.in {
+		out, err := cmd.CombinedOutput()
+		if errors.Is(err, syscall.EPERM) {
+			t.Skip("this root may not be anybody else")
+		}
+		if (err == nil) != who.in {
 			t.Errorf("user %d, run %s: %v\n%s", who.uid, who.run, err, out)
 		}
 	}
