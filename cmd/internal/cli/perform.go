@@ -1,14 +1,9 @@
 package cli
 
 import (
-	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"os"
-	"os/user"
 	"sync"
 	"time"
 
@@ -221,37 +216,4 @@ func (a *App) view(p performance, m *view.Model) (view.View, *view.Queue) {
 		return view.NewTTY(q, l, a.canvas(a.Err), p.head, m), q
 	}
 	return view.NewPlain(q, l, p.head, m), q
-}
-
-// thisMachine tells this machine and its process table from all others, those of the same name too; empty where that cannot be told, and then a
-// lock that a dead process has left is waited out.
-func thisMachine() string {
-	id, err := thisBoot()
-	if err != nil {
-		return ""
-	}
-	sum := sha256.Sum256([]byte(id))
-	return hex.EncodeToString(sum[:8])
-}
-
-// holder is what a lock says of this process.
-func holder(command string, run provision.RunID) lock.Holder {
-	who, host := identity()
-	return lock.Holder{Owner: who, Host: host, Machine: thisMachine(), PID: os.Getpid(), Command: command, Run: run}
-}
-
-// identity says who works here, for people to read. The system is asked only where the environment has no name: a directory service that it asks in turn
-// may be what is down.
-func identity() (who, host string) {
-	for _, name := range []string{"USER", "LOGNAME", "USERNAME"} {
-		who = cmp.Or(who, os.Getenv(name))
-	}
-	if who == "" {
-		who = "unknown"
-		if u, err := user.Current(); err == nil {
-			who = u.Username
-		}
-	}
-	host, _ = os.Hostname()
-	return who, host
 }
