@@ -160,8 +160,8 @@ func Parse(b []byte) ([]provision.Event, error) {
 		if e.V > provision.EventVersion {
 			return out, fmt.Errorf("journal: line %d has version %d; this failover knows %d: use the newer one that wrote it", n, e.V, provision.EventVersion)
 		}
-		// A process that lost its lease may have written what it still knew after another had taken over and
-		// gone on from the same number. Its lines are true, and the order of the file is the order that counts.
+		// Our stores take no line of a process after its successor's. Where a folder's own locks do not hold, one may be there all the
+		// same, with a number that is taken: the order of the file is the order that counts.
 		if e.Seq > n {
 			return out, fmt.Errorf("journal: line %d has number %d: lines are missing", n, e.Seq)
 		}
